@@ -1,0 +1,86 @@
+import type { Command } from '../connector/contract.js';
+import type { FieldValue } from './events.js';
+
+/** What the decision says. The stream task puts each on its topic, in this order, in one transaction. */
+export type Output = CommandOutput | CanonicalOutput | DecisionOutput | HoldOutput;
+
+export interface CommandOutput {
+  readonly kind: 'command';
+  readonly system: string;
+  readonly command: Command;
+}
+
+/** The current record for subscribers; `fields` null is a tombstone. */
+export interface CanonicalOutput {
+  readonly kind: 'canonical';
+  readonly entity: string;
+  readonly link: string;
+  readonly fields: Readonly<Record<string, FieldValue>> | null;
+  /** Key of the record in each system that has it. */
+  readonly keys: Readonly<Record<string, string>>;
+  /** Per field: the system that set it and when (null: unknown, a snapshot row). */
+  readonly set: Readonly<Record<string, { readonly system: string; readonly timeMicros: number | null }>>;
+}
+
+/** Why a value or a deletion won or lost (I10). */
+export interface DecisionOutput {
+  readonly kind: 'decision';
+  readonly entity: string;
+  readonly link: string;
+  readonly decision:
+    | 'conflict'
+    | 'rewritten'
+    | 'update-delete'
+    | 'first-link'
+    | 'merged-links'
+    | 'lost-deletion'
+    | 'revived'
+    | 'ignored';
+  /** The field group, or null for the whole record. */
+  readonly group: string | null;
+  readonly fields: readonly {
+    readonly field: string;
+    readonly agreed: FieldValue | null;
+    /** Every side's value, the loser's included, by system. */
+    readonly sides: readonly {
+      readonly system: string;
+      readonly key: string | null;
+      readonly value: FieldValue;
+      readonly absent: boolean;
+      readonly timeMicros: number | null;
+    }[];
+  }[];
+  /** The system whose value stands; null where a person must say. */
+  readonly winner: string | null;
+  /** The rule that said so, for people: `newest: crm 10:00:03 is later than erp 10:00:01`. */
+  readonly rule: string;
+  readonly timeMicros: number | null;
+}
+
+export type HoldReason =
+  | 'approval'
+  | 'parent-missing'
+  | 'children-exist'
+  | 'duplicate'
+  | 'invalid'
+  | 'conflict'
+  | 'refused'
+  | 'failed'
+  | 'oversize'
+  | 'rewritten'
+  | 'paused';
+
+/** A member waits, with the reason; `hold` null ends it. */
+export interface HoldOutput {
+  readonly kind: 'hold';
+  readonly entity: string;
+  readonly link: string;
+  readonly system: string;
+  readonly hold: {
+    readonly reason: HoldReason;
+    /** For people; never the record's values, but the system's own error for `failed`. */
+    readonly detail: string;
+    readonly key: string | null;
+    readonly sinceMicros: number | null;
+  } | null;
+}

@@ -1,0 +1,110 @@
+/**
+ * What the tasks need of Kafka, and nothing else: transactions, leases, reading from an offset.
+ * Every topic of Duolog has one partition. `src/kafka` is the real thing, `test/simulation` an in-memory one.
+ */
+export interface LogMessage {
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  /** Defaults to now. */
+  readonly timestampMs?: number;
+}
+
+export interface LogRecord {
+  readonly topic: string;
+  readonly offset: number;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly timestampMs: number;
+}
+
+export interface TopicMessages {
+  readonly topic: string;
+  readonly messages: readonly LogMessage[];
+}
+
+export interface LogTransaction {
+  /** Order within a topic is kept. */
+  readonly sends: readonly TopicMessages[];
+  /** Group offsets are for tools only (lag in Kafka's own views); tasks resume from their own records. */
+  readonly consumed?: {
+    readonly group: string;
+    readonly offsets: readonly { readonly topic: string; readonly offset: number }[];
+  };
+  /** Names the commit for the fail points: `source`, `stream`, `sink`. */
+  readonly task: 'source' | 'stream' | 'sink';
+}
+
+export interface LogProducer {
+  /**
+   * All or nothing. @throws DuologError KAFKA_FENCED (another has the task), KAFKA_COMMIT_UNKNOWN (close the task),
+   * KAFKA_UNREACHABLE (nothing committed, the task must be opened again), KAFKA_MESSAGE_TOO_LARGE.
+   */
+  commit(transaction: LogTransaction): Promise<{ readonly offsets: ReadonlyMap<string, number> }>;
+  close(): Promise<void>;
+}
+
+export interface PollOptions {
+  readonly maxRecords: number;
+  readonly maxWaitMs: number;
+}
+
+/** Reads committed records of some topics from explicit offsets. Between topics there is no order. */
+export interface LogReader {
+  /**
+   * Records in offset order per topic; empty when nothing came in time.
+   * @throws DuologError KAFKA_OFFSET_OUT_OF_RANGE: never a silent jump.
+   */
+  poll(options: PollOptions): Promise<readonly LogRecord[]>;
+  /** The offset after everything known to be committed and readable, per topic, as of the last fetch. */
+  position(topic: string): number;
+  pause(topics: readonly string[]): void;
+  resume(topics: readonly string[]): void;
+  close(): Promise<void>;
+}
+
+/** The right to run a task, given by a consumer group of its own: one member has it, the others stand by. */
+export interface Lease {
+  /** Resolves when this process holds the task; rejects when the signal aborts. */
+  acquire(signal: AbortSignal): Promise<Tenure>;
+}
+
+export interface Tenure {
+  /** Aborts when Kafka gave the task to another. */
+  readonly lost: AbortSignal;
+  /** Leaves the group, so that a standby takes over at once. */
+  release(): Promise<void>;
+}
+
+export interface TopicSpec {
+  readonly name: string;
+  readonly cleanup: 'delete' | 'compact';
+  /** Retention for tools' topics in ms; null keeps records until they are trimmed. */
+  readonly retentionMs: number | null;
+}
+
+export interface TopicFinding {
+  readonly topic: string;
+  readonly state: 'missing' | 'ok' | 'different';
+  readonly message: string;
+}
+
+export interface Log {
+  /** Fences every earlier producer of this id and aborts its open transaction. */
+  producer(transactionalId: string): Promise<LogProducer>;
+  lease(group: string): Lease;
+  reader(start: readonly { readonly topic: string; readonly offset: number }[]): Promise<LogReader>;
+  /** All committed records from the offset to the end as of the call, in batches; returns the offset that follows. Compacted topics included. */
+  readToEnd(
+    topic: string,
+    offset: number,
+    onRecords: (records: readonly LogRecord[]) => void | Promise<void>,
+  ): Promise<number>;
+  bounds(topic: string): Promise<{ readonly earliest: number; readonly end: number }>;
+  /** Deletes records below the offset. */
+  trim(topic: string, offset: number): Promise<void>;
+  clusterId(): Promise<string>;
+  /** Creates what is missing, reports what differs. @throws DuologError TOPIC_SETTINGS_WRONG with the command that mends it. */
+  ensureTopics(topics: readonly TopicSpec[]): Promise<void>;
+  inspectTopics(topics: readonly TopicSpec[]): Promise<readonly TopicFinding[]>;
+  close(): Promise<void>;
+}
