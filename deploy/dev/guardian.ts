@@ -61,11 +61,16 @@ export function forgetProcess(pid: number): void {
   tell(`forget ${pid}`);
 }
 
+/** From now on this folder goes with this process. */
+export function guardFolder(folder: string): void {
+  folders.add(folder);
+  tell(`folder ${folder}`);
+}
+
 /** A folder under the system's temporary folder that goes with this process and that every user may enter. */
 export async function temporaryFolder(name: string): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), `duolog-${name}-`));
-  folders.add(folder);
-  tell(`folder ${folder}`);
+  guardFolder(folder);
   await chmod(folder, 0o755);
   return folder;
 }
