@@ -12,12 +12,56 @@ export interface ErrorKind {
  * docs/errors.md explains each; a test keeps both lists equal.
  */
 export const ERROR_KINDS = {
-  CONFIG_INVALID: { retry: 'never', hint: 'Correct the configuration at the named path.' },
   CONFIG_CHANGED: {
     retry: 'operator',
     hint: 'Run the configuration that made this state, or reset the sync with a new prefix.',
   },
+  CONFIG_INVALID: { retry: 'never', hint: 'Correct the configuration at the named path.' },
+  HISTORY_MISSING: {
+    retry: 'operator',
+    hint: 'Start the sync under a new prefix: what it would have to read has been deleted.',
+  },
   INTERNAL: { retry: 'never', hint: 'This is a defect of Duolog; please report it with the log.' },
+  MESSAGE_UNREADABLE: {
+    retry: 'operator',
+    hint: 'Something else wrote to a topic of Duolog, or the schema registry was replaced; see the topic and offset.',
+  },
+  REGISTRY_REFUSED: { retry: 'operator', hint: 'Check the rights and settings at the schema registry.' },
+  REGISTRY_UNREACHABLE: { retry: 'backoff', hint: 'Check that the schema registry runs and its address is right.' },
+  SCHEMA_INCOMPATIBLE: {
+    retry: 'operator',
+    hint: 'Undo the change of the column, or register the schema yourself once every subscriber can read it.',
+  },
+  SCHEMA_UNKNOWN: {
+    retry: 'operator',
+    hint: 'The topics were written with another schema registry: restore its schemas or start under a new prefix.',
+  },
+  STATE_UNREADABLE: {
+    retry: 'operator',
+    hint: 'The state was written by a newer version of Duolog: run that one.',
+  },
+  SINK_BUSY: {
+    retry: 'backoff',
+    hint: "Another session holds the sink's row in duolog.sink; end it if it is not a Duolog process that still works.",
+  },
+  SINK_COMMIT_UNKNOWN: {
+    retry: 'backoff',
+    hint: 'The answer to a COMMIT was lost; the sink opens again and reads what was committed.',
+  },
+  SINK_FENCED: { retry: 'backoff', hint: 'Another process has taken over this sink; this one leaves it.' },
+  SINK_LOGIN: { retry: 'operator', hint: "Correct the user, the password or the database in the system's url." },
+  SINK_RIGHTS: {
+    retry: 'operator',
+    hint: 'Run the statement in the message as the owner of the table, or as a superuser.',
+  },
+  SINK_TABLE_CHANGED: {
+    retry: 'operator',
+    hint: 'A table that is written to has changed; run `duolog check`, correct table or configuration and start again.',
+  },
+  SINK_UNREACHABLE: {
+    retry: 'backoff',
+    hint: 'The target does not answer; commands wait in Kafka and nothing is lost.',
+  },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERROR_KINDS;
