@@ -22,6 +22,36 @@ export const ERROR_KINDS = {
     hint: 'Start the sync under a new prefix: what it would have to read has been deleted.',
   },
   INTERNAL: { retry: 'never', hint: 'This is a defect of Duolog; please report it with the log.' },
+  KAFKA_CLIENT_VERSION: {
+    retry: 'never',
+    hint: 'Install the kafkajs version named in the message: the corrections of its defects are made for that one.',
+  },
+  KAFKA_COMMIT_UNKNOWN: {
+    retry: 'backoff',
+    hint: "The task opens again by itself and finds out what was committed; look at the broker's health if it comes often.",
+  },
+  KAFKA_FENCED: {
+    retry: 'backoff',
+    hint: 'Another process has taken over this task; nothing needs doing unless two deployments share one prefix.',
+  },
+  KAFKA_MESSAGE_TOO_LARGE: { retry: 'operator', hint: 'Raise max.message.bytes of the topic named in the message.' },
+  KAFKA_NOT_ALLOWED: {
+    retry: 'operator',
+    hint: "Give Duolog's user the right named in the message, or correct its credentials.",
+  },
+  KAFKA_OFFSET_OUT_OF_RANGE: {
+    retry: 'operator',
+    hint: "Records were deleted before they were read: start a resync of the named topic's system.",
+  },
+  KAFKA_SESSION_TIMEOUT_INVALID: {
+    retry: 'operator',
+    hint: "Choose a session timeout between the broker's group.min.session.timeout.ms and group.max.session.timeout.ms.",
+  },
+  KAFKA_TOPIC_MISSING: { retry: 'operator', hint: 'Create the topic by `duolog apply`, or correct the prefix.' },
+  KAFKA_UNREACHABLE: {
+    retry: 'backoff',
+    hint: 'Check that the brokers of the configuration run and can be reached from here.',
+  },
   MESSAGE_UNREADABLE: {
     retry: 'operator',
     hint: 'Something else wrote to a topic of Duolog, or the schema registry was replaced; see the topic and offset.',
@@ -62,6 +92,7 @@ export const ERROR_KINDS = {
     retry: 'backoff',
     hint: 'The target does not answer; commands wait in Kafka and nothing is lost.',
   },
+  TOPIC_SETTINGS_WRONG: { retry: 'operator', hint: 'Run the command given in the message, then start again.' },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERROR_KINDS;
