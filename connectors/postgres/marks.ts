@@ -1,0 +1,104 @@
+import type { Outcome } from '../../src/connector/contract.js';
+import type { Row } from '../../src/model/value.js';
+
+/**
+ * How a transaction of ours says so in the write-ahead log (I8): transactional logical messages around its rows.
+ *
+ *   message first {"v":1,"commands":3}        this transaction is ours
+ *   row, row, …                               what the commands and the triggers wrote
+ *   message last  {"v":1,"part":1,"parts":1,"outcomes":[…]}
+ *   COMMIT                                    rows after the last message are edits
+ *
+ * A row is a command's write when its table and key are those of an outcome `applied`; a second change of that row,
+ * and any other row, is an edit. A transaction with no complete last message is nothing but edits.
+ */
+export type Mark =
+  /** Our transaction begins; `commands` is an upper bound of the outcomes to come. */
+  | { readonly kind: 'first'; readonly commands: number }
+  /** Its outcomes; the transaction's commands are all told once part `parts` has come. */
+  | { readonly kind: 'last'; readonly part: number; readonly parts: number; readonly outcomes: readonly Outcome[] };
+
+/** Characters of outcomes in one message. */
+const MAX_PART_LENGTH = 256 * 1024;
+
+/** An image met that is longer than this is told without its large values. */
+const MAX_IMAGE_LENGTH = 512 * 1024;
+const LARGE_VALUE_LENGTH = 32 * 1024;
+
+/** The prefix of a sync's messages in the log. */
+export function markPrefix(prefix: string, sync: string): string {
+  return `duolog:${prefix}:${sync}`;
+}
+
+/** The sync that wrote a message with this prefix, or null if it is not ours. */
+export function syncOfMark(messagePrefix: string, prefix: string): string | null {
+  const start = markPrefix(prefix, '');
+  return messagePrefix.startsWith(start) ? messagePrefix.slice(start.length) : null;
+}
+
+export function firstMark(commands: number): string {
+  return JSON.stringify({ v: 1, commands });
+}
+
+/** The messages that close a transaction: at least one, also without outcomes. */
+export function lastMarks(outcomes: readonly Outcome[]): string[] {
+  const bodies: string[] = [];
+  let body = '';
+  for (const outcome of outcomes) {
+    const text = outcomeText(outcome);
+    if (body !== '' && body.length + text.length > MAX_PART_LENGTH) {
+      bodies.push(body);
+      body = '';
+    }
+    body += body === '' ? text : `,${text}`;
+  }
+  bodies.push(body);
+  return bodies.map((each, at) => `{"v":1,"part":${at + 1},"parts":${bodies.length},"outcomes":[${each}]}`);
+}
+
+/** @throws Error for a message of another format. */
+export function readMark(content: string): Mark {
+  const mark = JSON.parse(content, reviveInt64) as {
+    readonly v: number;
+    readonly commands?: number;
+    readonly part?: number;
+    readonly parts?: number;
+    readonly outcomes?: readonly Outcome[];
+  };
+  if (mark.v !== 1) throw new Error(`The message has format ${mark.v}; this version reads format 1`);
+  if (mark.outcomes === undefined) return { kind: 'first', commands: mark.commands ?? 0 };
+  return { kind: 'last', part: mark.part ?? 1, parts: mark.parts ?? 1, outcomes: mark.outcomes };
+}
+
+/** Outcomes as one text, for the sink's own table. */
+export function outcomesText(outcomes: readonly Outcome[]): string {
+  return `[${outcomes.map(outcomeText).join(',')}]`;
+}
+
+export function readOutcomes(text: string): Outcome[] {
+  return JSON.parse(text, reviveInt64) as Outcome[];
+}
+
+function outcomeText(outcome: Outcome): string {
+  if (outcome.status !== 'refused' || outcome.met === null) return JSON.stringify(outcome);
+  const text = JSON.stringify(outcome, int64AsList);
+  if (text.length <= MAX_IMAGE_LENGTH) return text;
+  return JSON.stringify({ ...outcome, met: withoutLargeValues(outcome.met) }, int64AsList);
+}
+
+/** A column that is missing was not sent: no large value is worth a message that nobody can take. */
+function withoutLargeValues(row: Row): Row {
+  return Object.fromEntries(
+    Object.entries(row).filter(([, value]) => typeof value !== 'string' || value.length <= LARGE_VALUE_LENGTH),
+  );
+}
+
+/** JSON has no bigint: an int64 beyond the safe integers is `["…"]`; nothing else here is a list of one text. */
+function int64AsList(_name: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? [String(value)] : value;
+}
+
+function reviveInt64(_name: string, value: unknown): unknown {
+  if (!Array.isArray(value) || value.length !== 1 || typeof value[0] !== 'string') return value;
+  return BigInt(value[0]);
+}
