@@ -17,17 +17,24 @@ export interface Jars {
 
 /** The jars of the local stack, downloaded through Maven the first time. @throws Error naming Maven's complaint. */
 export async function ensureJars(): Promise<Jars> {
-  const pom = join(packageRoot(), 'deploy/dev/pom.xml');
-  const hash = createHash('sha256')
-    .update(await readFile(pom))
-    .digest('hex')
-    .slice(0, 16);
-  const folder = join(cacheFolder(), `jars-${hash}`);
-  if (!existsSync(folder)) await download(pom, folder);
+  const folder = await jarsFolder();
+  if (!existsSync(folder)) await download(folder);
   return { kafka: join(folder, 'kafka'), registry: join(folder, 'registry') };
 }
 
-async function download(pom: string, folder: string): Promise<void> {
+export async function jarsAreThere(): Promise<boolean> {
+  return existsSync(await jarsFolder());
+}
+
+const pom = join(packageRoot(), 'deploy/dev/pom.xml');
+
+/** Named by the pom's hash: another version of anything in it is another folder. */
+async function jarsFolder(): Promise<string> {
+  const hash = createHash('sha256').update(await readFile(pom));
+  return join(cacheFolder(), `jars-${hash.digest('hex').slice(0, 16)}`);
+}
+
+async function download(folder: string): Promise<void> {
   await mkdir(cacheFolder(), { recursive: true });
   const partial = await mkdtemp(`${folder}-partial-`);
   try {
