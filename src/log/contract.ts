@@ -38,6 +38,7 @@ export interface LogProducer {
   /**
    * All or nothing. @throws DuologError KAFKA_FENCED (another has the task), KAFKA_COMMIT_UNKNOWN (close the task),
    * KAFKA_UNREACHABLE (nothing committed, the task must be opened again), KAFKA_MESSAGE_TOO_LARGE.
+   * `offsets`: by topic, the offset after the last message of this commit.
    */
   commit(transaction: LogTransaction): Promise<{ readonly offsets: ReadonlyMap<string, number> }>;
   close(): Promise<void>;
