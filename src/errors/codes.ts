@@ -17,6 +17,10 @@ export const ERROR_KINDS = {
     hint: 'Run the configuration that made this state, or reset the sync with a new prefix.',
   },
   CONFIG_INVALID: { retry: 'never', hint: 'Correct the configuration at the named path.' },
+  CONFIG_NOT_FOUND: {
+    retry: 'never',
+    hint: 'Name the configuration file with --config, or start in its folder.',
+  },
   HISTORY_MISSING: {
     retry: 'operator',
     hint: 'Start the sync under a new prefix: what it would have to read has been deleted.',

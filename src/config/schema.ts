@@ -1,0 +1,148 @@
+import { z } from 'zod';
+import { durationMs, name, nonEmpty, sizeBytes } from './scalars.js';
+import { syncSchema } from './sync-schema.js';
+
+/** The whole configuration file. Descriptions here are the documentation: docs/configuration.md is made of them. */
+
+const brokers = z
+  .union([nonEmpty, z.array(nonEmpty).min(1)])
+  .transform((value) =>
+    (typeof value === 'string' ? value.split(',') : value)
+      .map((broker) => broker.trim())
+      .filter((broker) => broker !== ''),
+  );
+
+const tlsSchema = z
+  .union([
+    z.boolean().transform((on) => (on ? {} : null)),
+    z.strictObject({
+      ca: nonEmpty.optional().meta({ description: 'File with the certificates of the authorities to trust (PEM).' }),
+      certificate: nonEmpty.optional().meta({ description: 'File with our own certificate (PEM).' }),
+      key: nonEmpty.optional().meta({ description: 'File with the key of our own certificate (PEM).' }),
+    }),
+  ])
+  .default(null);
+
+const saslSchema = z.strictObject({
+  mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).meta({ description: 'SASL mechanism.' }),
+  username: nonEmpty.meta({ description: 'User name.' }),
+  password: nonEmpty.meta({ description: 'Password; write `${KAFKA_PASSWORD}` and keep it in the environment.' }),
+});
+
+const registrySchema = z.union([
+  nonEmpty.transform((url) => ({ url })),
+  z.strictObject({
+    url: nonEmpty.meta({ description: 'Address of the Confluent-compatible API.' }),
+    username: nonEmpty.optional().meta({ description: 'User name for basic authentication.' }),
+    password: nonEmpty.optional().meta({ description: 'Password for basic authentication.' }),
+  }),
+]);
+
+const kafkaSchema = z.strictObject({
+  brokers: brokers.meta({ description: 'Brokers as `host:port`, a list or a text with commas.' }),
+  schemaRegistry: registrySchema.meta({ description: 'The schema registry: its url, or an object with its login.' }),
+  clientId: nonEmpty.default('duolog').meta({ description: 'How this process names itself to the brokers.' }),
+  tls: tlsSchema.meta({ description: '`true` for TLS with the usual authorities, or an object with files.' }),
+  sasl: saslSchema.optional().meta({ description: 'Login at the brokers.' }),
+  replicationFactor: z.int().min(1).max(9).default(3).meta({
+    description: 'Copies of each topic that Duolog creates. Use 3 wherever there are three brokers, 1 on a single one.',
+  }),
+  minInsyncReplicas: z.int().min(1).max(9).default(2).meta({
+    description: 'Copies that must have a record before it counts as written; at most `replicationFactor`.',
+  }),
+  sessionTimeout: durationMs.prefault('10s').meta({
+    description: 'After this long without a sign of life a process loses its tasks to a standby.',
+  }),
+});
+
+const systemSchema = z.discriminatedUnion('connector', [
+  z.strictObject({
+    connector: z.literal('postgres').meta({ description: 'The kind of system. Now: `postgres`.' }),
+    url: nonEmpty.meta({ description: 'Connection url: `postgres://user:password@host:5432/database`.' }),
+  }),
+]);
+
+const limitsSchema = z.strictObject({
+  source: z
+    .strictObject({
+      batchEvents: z
+        .int()
+        .min(1)
+        .max(2000)
+        .default(1000)
+        .meta({ description: 'Events in one Kafka transaction of a source, at most.' }),
+      batchBytes: sizeBytes.prefault('4MB').meta({ description: 'Bytes in one Kafka transaction of a source, about.' }),
+    })
+    .prefault({})
+    .meta({ description: 'Limits of the source tasks.' }),
+  stream: z
+    .strictObject({
+      batchEvents: z
+        .int()
+        .min(1)
+        .max(2000)
+        .default(1000)
+        .meta({ description: 'Events decided in one Kafka transaction, at most.' }),
+    })
+    .prefault({})
+    .meta({ description: 'Limits of the stream tasks.' }),
+  sink: z
+    .strictObject({
+      batchCommands: z
+        .int()
+        .min(1)
+        .max(5000)
+        .default(1000)
+        .meta({ description: 'Commands in one transaction of a target, at most.' }),
+    })
+    .prefault({})
+    .meta({ description: 'Limits of the sink tasks.' }),
+});
+
+const retentionSchema = z.strictObject({
+  changes: durationMs.prefault('7d').meta({
+    description: 'How long change topics keep, for subscribers, what Duolog itself has read.',
+  }),
+  decisions: durationMs.prefault('30d').meta({ description: 'How long decision topics keep their records.' }),
+});
+
+const httpSchema = z.strictObject({
+  host: nonEmpty.default('127.0.0.1').meta({ description: 'Address to listen on; `0.0.0.0` for every one.' }),
+  port: z.int().min(0).max(65_535).default(8080).meta({ description: 'Port to listen on; 0 takes a free one.' }),
+});
+
+const logSchema = z.strictObject({
+  level: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .meta({ description: 'The least severe level that is written.' }),
+  format: z.enum(['auto', 'json', 'pretty']).default('auto').meta({
+    description: '`json` lines, `pretty` for people, or `auto`: pretty on a terminal, else json.',
+  }),
+});
+
+const stateSchema = z.strictObject({
+  folder: nonEmpty.default('./.duolog').meta({
+    description:
+      'Folder of the local state stores. They are caches of the changelog topics and may be deleted while nothing runs.',
+  }),
+});
+
+export const configurationSchema = z.strictObject({
+  prefix: name
+    .default('duolog')
+    .meta({ description: 'Begins the name of every topic, group, slot and table of Duolog.' }),
+  kafka: kafkaSchema.meta({ description: 'Kafka and the schema registry.' }),
+  systems: z.record(name, systemSchema).meta({ description: 'The systems by name.' }),
+  syncs: z.record(name, syncSchema).meta({ description: 'Sets of entities that are decided together, by name.' }),
+  state: stateSchema.prefault({}).meta({ description: 'The local state.' }),
+  limits: limitsSchema.prefault({}).meta({ description: 'Bounds of what a task takes at once.' }),
+  retention: retentionSchema.prefault({}).meta({ description: 'How long topics for subscribers keep their records.' }),
+  http: httpSchema.prefault({}).meta({ description: 'Metrics and health checks.' }),
+  log: logSchema.prefault({}).meta({ description: 'The log.' }),
+});
+
+/** The configuration as the rest of the program sees it: durations in milliseconds, sizes in bytes. */
+export type Configuration = z.output<typeof configurationSchema>;
+export type SystemConfiguration = Configuration['systems'][string];
+export type KafkaConfiguration = Configuration['kafka'];
