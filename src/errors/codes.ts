@@ -21,6 +21,7 @@ export const ERROR_KINDS = {
     retry: 'never',
     hint: 'Name the configuration file with --config, or start in its folder.',
   },
+  CONNECTOR_UNKNOWN: { retry: 'never', hint: 'Use one of the kinds named in the message under `connector`.' },
   HISTORY_MISSING: {
     retry: 'operator',
     hint: 'Start the sync under a new prefix: what it would have to read has been deleted.',
@@ -96,7 +97,48 @@ export const ERROR_KINDS = {
     retry: 'backoff',
     hint: 'The target does not answer; commands wait in Kafka and nothing is lost.',
   },
+  SLOT_IN_USE: {
+    retry: 'backoff',
+    hint: "Another session reads the replication slot and could not be ended; end it, or give Duolog's role pg_signal_backend.",
+  },
+  SLOT_LIMIT: {
+    retry: 'operator',
+    hint: 'Raise max_replication_slots and max_wal_senders, or drop slots that nobody uses, then start again.',
+  },
+  SLOT_LOST: {
+    retry: 'operator',
+    hint: 'The system no longer has changes we have not read: start a resync of this system under a new slot.',
+  },
+  SLOT_UNUSABLE: { retry: 'operator', hint: 'Drop the slot named in the message, or choose another prefix.' },
+  SOURCE_LOGIN: { retry: 'operator', hint: "Correct the user, the password or the database in the system's url." },
+  SOURCE_POSITION_INVALID: {
+    retry: 'operator',
+    hint: 'The position was written by another version or another kind of connector: run that one, or resync.',
+  },
+  SOURCE_PUBLICATION: {
+    retry: 'operator',
+    hint: 'Run the statement in the message as the owner of the tables, or as a superuser.',
+  },
+  SOURCE_RIGHTS: {
+    retry: 'operator',
+    hint: 'Run the statement in the message as the owner of the table, or as a superuser.',
+  },
+  SOURCE_UNREACHABLE: {
+    retry: 'backoff',
+    hint: 'The system does not answer or has closed the connection; it keeps its changes until we read them.',
+  },
+  SOURCE_VERSION: { retry: 'operator', hint: 'Capture needs Postgres 14 or later.' },
+  TABLE_NOT_FOUND: { retry: 'operator', hint: 'Correct the table name in the configuration, or create the table.' },
+  TABLE_REPLICA_IDENTITY: {
+    retry: 'operator',
+    hint: 'Run the statement in the message, so that updates and deletes name the row they changed.',
+  },
+  TABLE_WITHOUT_KEY: { retry: 'operator', hint: 'Add a primary key to the table: a record is known by it.' },
   TOPIC_SETTINGS_WRONG: { retry: 'operator', hint: 'Run the command given in the message, then start again.' },
+  WAL_LEVEL: {
+    retry: 'operator',
+    hint: "Run ALTER SYSTEM SET wal_level = 'logical' and restart the database server.",
+  },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERROR_KINDS;

@@ -1,0 +1,244 @@
+import type { Operation, Origin, SourceEvent } from '../connector/contract.js';
+import type { ChangeEvent, StreamEvent } from '../decision/events.js';
+import { DuologError } from '../errors/duolog-error.js';
+import type { TableShape } from '../model/table.js';
+import type { Row, Value } from '../model/value.js';
+import { fromOutcomeRecord, toOutcomeRecord, type OutcomeRecord } from './assignments.js';
+import type { Decoded, Encoder, Encoders } from './codec.js';
+import { rowSchema } from './row-schema.js';
+import { schemaFile, withDefinitions, type AvroField, type AvroRecord, type AvroSchema } from './schema.js';
+
+/** The envelope of `schemas/change.avsc`. */
+interface ChangeRecord {
+  readonly op: Operation | 'outcome' | 'end' | 'unknown';
+  readonly before: Row | null;
+  readonly after: Row | null;
+  readonly unchanged: readonly string[];
+  readonly unsent: readonly string[];
+  readonly oversize: readonly string[];
+  readonly keyChangeFrom: string | null;
+  readonly keyChangeTo: string | null;
+  readonly position: string;
+  readonly commitTime: number | null;
+  readonly transaction: string;
+  readonly origin: Origin | null;
+  readonly outcome: OutcomeRecord | null;
+  readonly end: 'transaction' | 'snapshot-begin' | 'snapshot' | null;
+}
+
+const NONE: readonly string[] = [];
+
+/** The schema of a table's change topic: the envelope around the table's own row. */
+export function changeSchema(shape: TableShape): AvroRecord {
+  const row = rowSchema(shape);
+  return withDefinitions(schemaFile('change'), [row, schemaFile('outcome'), schemaFile('assignment')]);
+}
+
+/** Writes the events of one table under its present shape. */
+export class ChangeEncoder {
+  /** Columns whose names Avro does not allow, to the names used there; null where there are none, which is usual. */
+  private readonly renamed: ReadonlyMap<string, string> | null;
+
+  private constructor(
+    private readonly shape: TableShape,
+    private readonly encoder: Encoder<ChangeRecord>,
+    private readonly maxBytes: number,
+    row: AvroRecord,
+  ) {
+    const renamed = row.fields.flatMap(({ column, name }) => (column === undefined ? [] : [[column, name] as const]));
+    this.renamed = renamed.length === 0 ? null : new Map(renamed);
+  }
+
+  static async register(
+    encoders: Encoders,
+    topic: string,
+    shape: TableShape,
+    maxBytes: number,
+  ): Promise<ChangeEncoder> {
+    const encoder = await encoders.register<ChangeRecord>(topic, 'value', changeSchema(shape));
+    return new ChangeEncoder(shape, encoder, maxBytes, rowSchema(shape));
+  }
+
+  encode(event: SourceEvent): Buffer {
+    const message = this.encoder.encode(this.record(event, NONE));
+    if (message.length <= this.maxBytes || event.kind !== 'change') return message;
+    return this.encodeOversize(event);
+  }
+
+  /** Leaves out the largest columns until the rest fits; the record is then held, visibly (I13). */
+  private encodeOversize(event: Extract<SourceEvent, { kind: 'change' }>): Buffer {
+    const sizes = this.shape.columns
+      .map(({ name }) => ({ name, size: Math.max(textSize(event.before?.[name]), textSize(event.after?.[name])) }))
+      .sort((left, right) => right.size - left.size);
+    for (let count = 1; count <= sizes.length; count++) {
+      const oversize = sizes.slice(0, count).map(({ name }) => name);
+      const message = this.encoder.encode(this.record(event, oversize));
+      if (message.length <= this.maxBytes) return message;
+    }
+    throw new DuologError(
+      'KAFKA_MESSAGE_TOO_LARGE',
+      `An event of ${this.shape.table} is too large even without its row.`,
+    );
+  }
+
+  private record(event: SourceEvent, oversize: readonly string[]): ChangeRecord {
+    switch (event.kind) {
+      case 'change':
+        return {
+          op: event.operation,
+          before: this.row(event.before, oversize),
+          after: this.row(event.after, oversize),
+          unchanged: event.unchanged,
+          unsent: this.unsent(event.before),
+          oversize,
+          keyChangeFrom: event.keyChange !== null && 'from' in event.keyChange ? event.keyChange.from : null,
+          keyChangeTo: event.keyChange !== null && 'to' in event.keyChange ? event.keyChange.to : null,
+          position: event.position,
+          commitTime: event.commitTimeMicros,
+          transaction: event.transaction,
+          origin: event.origin,
+          outcome: null,
+          end: null,
+        };
+      case 'outcome':
+        return { ...this.bare(event), op: 'outcome', outcome: toOutcomeRecord(event.outcome) };
+      case 'end':
+        return { ...this.bare(event), op: 'end', end: event.end };
+    }
+  }
+
+  private bare(event: Exclude<SourceEvent, { kind: 'change' }>): ChangeRecord {
+    return {
+      op: 'end',
+      before: null,
+      after: null,
+      unchanged: NONE,
+      unsent: NONE,
+      oversize: NONE,
+      keyChangeFrom: null,
+      keyChangeTo: null,
+      position: event.position,
+      commitTime: event.commitTimeMicros,
+      transaction: event.transaction,
+      origin: null,
+      outcome: null,
+      end: null,
+    };
+  }
+
+  private row(row: Row | null, oversize: readonly string[]): Row | null {
+    if (row === null || (this.renamed === null && oversize.length === 0)) return row;
+    const written: Record<string, Value> = {};
+    for (const column in row) {
+      if (oversize.includes(column)) continue;
+      written[this.renamed?.get(column) ?? column] = row[column] ?? null;
+    }
+    return written;
+  }
+
+  private unsent(before: Row | null): readonly string[] {
+    if (before === null) return NONE;
+    let missing: string[] | null = null;
+    for (const { name } of this.shape.columns) {
+      if (before[name] === undefined) (missing ??= []).push(name);
+    }
+    return missing ?? NONE;
+  }
+}
+
+function textSize(value: Value | undefined): number {
+  return typeof value === 'string' ? Buffer.byteLength(value) : 8;
+}
+
+/** What a change topic's message says, for the decision. @throws DuologError MESSAGE_UNREADABLE. */
+export function changeEvent(system: string, entity: string, key: string | null, decoded: Decoded): StreamEvent {
+  const record = decoded.value as ChangeRecord;
+  const { position, transaction } = record;
+  switch (record.op) {
+    case 'insert':
+    case 'update':
+    case 'delete':
+    case 'read': {
+      if (key === null) throw new DuologError('MESSAGE_UNREADABLE', 'A change without a key.');
+      const names = originalNames(decoded.schema);
+      const event: ChangeEvent = {
+        kind: 'change',
+        system,
+        entity,
+        key,
+        operation: record.op,
+        keyChange: keyChange(record),
+        before: readRow(record.before, record.unsent, record.oversize, names),
+        after: readRow(record.after, record.unchanged, record.oversize, names),
+        unchanged: record.unchanged,
+        commitTimeMicros: record.commitTime,
+        transaction,
+        position,
+        origin: record.origin,
+      };
+      return record.oversize.length === 0 ? event : { ...event, oversize: record.oversize };
+    }
+    case 'outcome':
+      if (record.outcome === null) throw new DuologError('MESSAGE_UNREADABLE', 'An outcome event without outcome.');
+      return {
+        kind: 'outcome',
+        system,
+        entity,
+        outcome: fromOutcomeRecord(record.outcome),
+        commitTimeMicros: record.commitTime ?? 0,
+        transaction,
+        position,
+      };
+    case 'end':
+      return {
+        kind: 'end',
+        system,
+        entity,
+        end: record.end ?? 'transaction',
+        commitTimeMicros: record.commitTime,
+        transaction,
+        position,
+      };
+    case 'unknown':
+      throw new DuologError('MESSAGE_UNREADABLE', 'A change of a kind that this version does not know.');
+  }
+}
+
+function keyChange(record: ChangeRecord): ChangeEvent['keyChange'] {
+  if (record.keyChangeFrom !== null) return { from: record.keyChangeFrom };
+  return record.keyChangeTo === null ? null : { to: record.keyChangeTo };
+}
+
+/** Without the columns that were not sent, and under the system's own names. */
+function readRow(
+  row: Row | null,
+  unsent: readonly string[],
+  oversize: readonly string[],
+  names: ReadonlyMap<string, string> | null,
+): Row | null {
+  if (row === null || (unsent.length === 0 && oversize.length === 0 && names === null)) return row;
+  const read: Record<string, Value> = {};
+  for (const column in row) {
+    const name = names?.get(column) ?? column;
+    if (!unsent.includes(name) && !oversize.includes(name)) read[name] = row[column] ?? null;
+  }
+  return read;
+}
+
+const namesBySchema = new WeakMap<object, ReadonlyMap<string, string> | null>();
+
+/** Avro's names to the table's own, from the schema that the message was written under; null where none differ. */
+function originalNames(schema: AvroSchema): ReadonlyMap<string, string> | null {
+  const record = schema as AvroRecord;
+  let names = namesBySchema.get(record);
+  if (names === undefined) {
+    const before = record.fields.find(({ name }) => name === 'before')?.type as readonly AvroSchema[];
+    const row = before[1] as AvroRecord;
+    const renamed = row.fields.flatMap(({ name, column }: AvroField) =>
+      column === undefined ? [] : [[name, column] as const],
+    );
+    names = renamed.length === 0 ? null : new Map(renamed);
+    namesBySchema.set(record, names);
+  }
+  return names;
+}
