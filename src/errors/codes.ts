@@ -110,6 +110,11 @@ export const ERROR_KINDS = {
     hint: 'The system no longer has changes we have not read: start a resync of this system under a new slot.',
   },
   SLOT_UNUSABLE: { retry: 'operator', hint: 'Drop the slot named in the message, or choose another prefix.' },
+  SOURCE_FAILED: {
+    retry: 'backoff',
+    hint: 'The system answered with an error of its own, named in the message; its log says more.',
+  },
+  SOURCE_FENCED: { retry: 'backoff', hint: 'Another process has taken over this source; this one leaves it.' },
   SOURCE_LOGIN: { retry: 'operator', hint: "Correct the user, the password or the database in the system's url." },
   SOURCE_POSITION_INVALID: {
     retry: 'operator',
