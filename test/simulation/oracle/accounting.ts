@@ -1,0 +1,197 @@
+import type { FieldValue } from '../../../src/decision/events.js';
+import type { DecisionOutput } from '../../../src/decision/outputs.js';
+import type { Value } from '../../../src/model/value.js';
+import { isPresent, tableName, type EntityConfig, type FieldConfig } from '../world-config.js';
+import { fieldOf, recordName, type Final, type Observed, type RecordChange, type Violation } from './observed.js';
+
+/**
+ * Every edit of a user stands at the end, was superseded by somebody who had seen it, or is named in a decision;
+ * so is every deletion (I10). Text values are told apart by their first characters, wherever they turn up.
+ */
+export function verifyAccounts(observed: Observed, final: Final, changes: readonly RecordChange[]): Violation[] {
+  return new Accounts(observed, final, changes).verify();
+}
+
+interface Edit {
+  readonly change: RecordChange;
+  readonly field: FieldConfig;
+  readonly value: Value;
+}
+
+class Accounts {
+  private readonly userChanges: readonly RecordChange[];
+
+  constructor(
+    private readonly observed: Observed,
+    private readonly final: Final,
+    private readonly changes: readonly RecordChange[],
+  ) {
+    this.userChanges = changes.filter(({ own }) => own === null || own.command === null);
+  }
+
+  verify(): Violation[] {
+    const violations: Violation[] = [];
+    for (const change of this.userChanges) {
+      if (change.own !== null) continue;
+      for (const edit of this.editsOf(change)) {
+        if (this.stands(edit) || this.isSuperseded(edit) || this.isDecided(edit)) continue;
+        const where = `${recordName(change.system, change.entity.name, change.key)}.${edit.field.name}`;
+        violations.push({
+          rule: 'I10',
+          message: `${String(edit.value)} of ${where} (transaction ${change.transaction}) was lost without a decision`,
+        });
+      }
+      if (change.before !== null && change.after === null) violations.push(...this.verifyDeletion(change));
+    }
+    return violations;
+  }
+
+  private editsOf(change: RecordChange): Edit[] {
+    const { system, entity, before, after } = change;
+    if (after === null) return [];
+    const config = entity.systems[system]!;
+    const edits: Edit[] = [];
+    for (const field of entity.fields) {
+      if (config.notRead.includes(field.name) || !config.captured) continue;
+      const value = fieldOf(entity, system, field.name, after);
+      if (value !== fieldOf(entity, system, field.name, before)) edits.push({ change, field, value });
+    }
+    return edits;
+  }
+
+  /** The record itself shows the value at the end, or it is gone in a way that its deletion accounts for. */
+  private stands({ change, field, value }: Edit): boolean {
+    const { system, entity } = change;
+    const key = this.keyAtTheEnd(change);
+    const row = this.table(system, entity).rows.get(key);
+    if (!row || !isPresent(entity.systems[system]!, row)) return false;
+    return same(field, fieldOf(entity, system, field.name, row), value);
+  }
+
+  private keyAtTheEnd(change: RecordChange): string {
+    let { key } = change;
+    for (const later of this.changes) {
+      if (later.order < change.order || later.system !== change.system || later.entity !== change.entity) continue;
+      if (later.oldKey === key) key = later.key;
+    }
+    return key;
+  }
+
+  /** Somebody changed or deleted what showed the value: in that record, or in another system that had got it. */
+  private isSuperseded({ change, field, value }: Edit): boolean {
+    return this.userChanges.some((later) => {
+      if (later.entity !== change.entity || later.before === null || later === change) return false;
+      if (later.order < change.order) return false;
+      const seen = fieldOf(later.entity, later.system, field.name, later.before);
+      if (!sameThere(field, seen, value, change.system === later.system)) return false;
+      return later.after === null || !same(field, fieldOf(later.entity, later.system, field.name, later.after), value);
+    });
+  }
+
+  private isDecided({ change, field, value }: Edit): boolean {
+    return this.observed.decisions.some(
+      ({ what }) =>
+        what.entity === change.entity.name &&
+        what.fields.some(
+          (decided) =>
+            decided.field === field.name && decided.sides.some((side) => this.isSide(side, change, field, value)),
+        ),
+    );
+  }
+
+  private isSide(
+    side: DecisionOutput['fields'][number]['sides'][number],
+    change: RecordChange,
+    field: FieldConfig,
+    value: Value,
+  ): boolean {
+    if (side.absent) return false;
+    if (field.kind !== 'reference') return same(field, side.value as Value, value);
+    return this.isReference(side.value, change.system, field.name, value);
+  }
+
+  private isReference(decided: FieldValue, system: string, parent: string, key: Value): boolean {
+    if (decided === null || typeof decided !== 'object') return decided === null && key === null;
+    if ('key' in decided) return decided.key === String(key);
+    return this.final.linksOfRecord.get(recordName(system, parent, String(key)))?.has(decided.link) ?? false;
+  }
+
+  // ------------------------------------------------------------ deletions
+
+  /** A deletion came about wherever it should, or a decision names it. */
+  private verifyDeletion(deletion: RecordChange): Violation[] {
+    const { system, entity, key } = deletion;
+    if (!entity.systems[system]!.captured || this.isDeletionDecided(deletion)) return [];
+    const name = recordName(system, entity.name, key);
+    const violations: Violation[] = [];
+    for (const link of this.final.linksOfRecord.get(name) ?? []) {
+      const canonical = this.final.links.get(link);
+      if (!canonical?.fields || this.isBackUnder(deletion)) continue;
+      for (const [other, otherKey] of Object.entries(canonical.keys)) {
+        const config = entity.systems[other]!;
+        if (other === system || !config.written || config.delete === 'never' || config.delete === 'unlink') continue;
+        if (this.final.holds.has(`${link} ${other}`) || !this.wasThereAt(deletion, other, otherKey)) continue;
+        violations.push({
+          rule: 'I10',
+          message: `the deletion of ${name} (transaction ${deletion.transaction}) was lost without a decision: ${other} ${otherKey} is still there`,
+        });
+      }
+    }
+    return violations;
+  }
+
+  private isDeletionDecided({ system, entity, key }: RecordChange): boolean {
+    return this.observed.decisions.some(
+      ({ what }) =>
+        what.entity === entity.name &&
+        what.fields.some(({ sides }) =>
+          sides.some((side) => side.absent && side.system === system && side.key === key),
+        ),
+    );
+  }
+
+  /** Its own users took the deletion back. */
+  private isBackUnder(deletion: RecordChange): boolean {
+    return this.userChanges.some(
+      (later) =>
+        later.order > deletion.order &&
+        later.system === deletion.system &&
+        later.entity === deletion.entity &&
+        later.key === deletion.key &&
+        later.after !== null,
+    );
+  }
+
+  /** A record made after the deletion is a new fact. */
+  private wasThereAt(deletion: RecordChange, system: string, key: string): boolean {
+    const first = this.changes.findLast(
+      (change) =>
+        change.system === system &&
+        change.entity === deletion.entity &&
+        change.key === key &&
+        change.before === null &&
+        change.after !== null,
+    );
+    return first !== undefined && first.order < deletion.order;
+  }
+
+  private table(system: string, entity: EntityConfig) {
+    return this.observed.databases.get(system)!.table(tableName(system, entity.name));
+  }
+}
+
+/** Equal, however triggers and lengths have dressed a text. */
+function same(field: FieldConfig, left: Value, right: Value): boolean {
+  if (field.kind !== 'text' || left === null || right === null) return left === right;
+  return token(left) === token(right);
+}
+
+/** References are other keys in other systems: any will do there. */
+function sameThere(field: FieldConfig, left: Value, right: Value, sameSystem: boolean): boolean {
+  if (field.kind === 'reference' && !sameSystem) return true;
+  return same(field, left, right);
+}
+
+function token(value: Value): string {
+  return String(value).slice(0, 3).toLowerCase();
+}

@@ -1,0 +1,192 @@
+import type { CanonicalOutput } from '../../../src/decision/outputs.js';
+import type { FieldValue } from '../../../src/decision/events.js';
+import type { Row, Value } from '../../../src/model/value.js';
+import { normalisedCode } from '../users.js';
+import {
+  columnOf,
+  fieldToColumn,
+  isPresent,
+  tableName,
+  TRUNCATED_LENGTH,
+  type EntityConfig,
+  type FieldConfig,
+} from '../world-config.js';
+import { fieldOf, recordName, show, type Final, type Observed, type RecordChange, type Violation } from './observed.js';
+
+/**
+ * At rest every record has one link and a link one record per system (I9), and every record shows the canonical
+ * in what we write there, or is kept, or a hold says why (I11). Compares the databases themselves, by own means.
+ */
+export function verifyEquality(observed: Observed, final: Final, changes: readonly RecordChange[]): Violation[] {
+  return new Equality(observed, final, changes).verify();
+}
+
+class Equality {
+  private readonly violations: Violation[] = [];
+  private readonly linkOfRecord = new Map<string, string>();
+
+  constructor(
+    private readonly observed: Observed,
+    private readonly final: Final,
+    private readonly changes: readonly RecordChange[],
+  ) {}
+
+  verify(): Violation[] {
+    for (const canonical of this.final.links.values()) if (canonical.fields) this.verifyOneLink(canonical);
+    for (const canonical of this.final.links.values()) if (canonical.fields) this.verifyMembers(canonical);
+    for (const entity of this.observed.world.entities) {
+      for (const system of Object.keys(entity.systems)) this.verifyRows(entity, system);
+    }
+    return this.violations;
+  }
+
+  private verifyOneLink({ entity, link, keys }: CanonicalOutput): void {
+    for (const [system, key] of Object.entries(keys)) {
+      const name = recordName(system, entity, key);
+      const other = this.linkOfRecord.get(name);
+      if (other !== undefined) this.report('I9', `${name} is in the links ${other} and ${link}`);
+      this.linkOfRecord.set(name, link);
+    }
+  }
+
+  private verifyMembers(canonical: CanonicalOutput): void {
+    const entity = this.observed.world.entities.find(({ name }) => name === canonical.entity)!;
+    for (const [system, config] of Object.entries(entity.systems)) {
+      if (!config.written || this.final.holds.has(`${canonical.link} ${system}`)) continue;
+      const key = canonical.keys[system];
+      if (key === undefined) {
+        if (!this.isMeantToLack(canonical, system)) {
+          this.report('I11', `${canonical.link} has no record in ${system}, and no hold says why`);
+        }
+        continue;
+      }
+      const row = this.row(system, entity, key);
+      if (!row) this.report('I11', `${canonical.link}: ${recordName(system, entity.name, key)} is not there`);
+      else this.verifyFields(canonical, entity, system, row);
+    }
+  }
+
+  private verifyFields(canonical: CanonicalOutput, entity: EntityConfig, system: string, row: Row): void {
+    const config = entity.systems[system]!;
+    for (const field of entity.fields) {
+      if (config.notWritten.includes(field.name)) continue;
+      const value = canonical.fields![field.name] ?? null;
+      const expected = this.projected(field, system, value, config.truncated.includes(field.name));
+      const actual = row[columnOf(config, system, field)] ?? null;
+      if (expected === undefined || String(expected) === String(actual)) continue;
+      const message = `${canonical.link}.${field.name} is ${show(value)}, but ${system} shows ${show(actual)}`;
+      this.report('I11', `${message} (expected ${show(expected)}) and no hold says why`);
+    }
+  }
+
+  /** The column value that a canonical value stands for; undefined where any will do. */
+  private projected(field: FieldConfig, system: string, value: FieldValue, truncated: boolean): Value | undefined {
+    if (value !== null && typeof value === 'object') {
+      if ('key' in value) return value.system === system ? value.key : undefined;
+      const parent = this.final.links.get(value.link);
+      return parent?.fields ? parent.keys[system] : null;
+    }
+    if (truncated && typeof value === 'string') return value.slice(0, TRUNCATED_LENGTH);
+    return fieldToColumn(field, value);
+  }
+
+  /**
+   * A system may lack the record for good: it deleted the record and the systems that still have it keep theirs
+   * (delete: never, unlink), or nothing is ever deleted there.
+   */
+  private isMeantToLack(canonical: CanonicalOutput, system: string): boolean {
+    const entity = this.observed.world.entities.find(({ name }) => name === canonical.entity)!;
+    const keeping = Object.keys(canonical.keys).every((other) =>
+      ['never', 'unlink'].includes(entity.systems[other]!.delete),
+    );
+    return keeping && this.wasDeleted(canonical.link, entity, system);
+  }
+
+  private wasDeleted(link: string, entity: EntityConfig, system: string): boolean {
+    return this.changes.some(
+      (change) =>
+        change.system === system &&
+        change.entity === entity &&
+        change.before !== null &&
+        change.after === null &&
+        this.final.linksOfRecord.get(recordName(system, entity.name, change.key))?.has(link),
+    );
+  }
+
+  // ------------------------------------------------------------ the rows' side
+
+  private verifyRows(entity: EntityConfig, system: string): void {
+    const config = entity.systems[system]!;
+    const byCode = new Map<Value, string[]>();
+    const code = entity.fields.find(({ kind }) => kind === 'code')!;
+    const normalise = (value: Value) => (entity.normalise.length > 0 ? normalisedCode(value) : value);
+    for (const [key, row] of this.table(system, entity).rows) {
+      if (!isPresent(config, row)) continue;
+      const kept = config.delete === 'never' || config.delete === 'unlink';
+      if (!kept && config.captured && !this.linkOfRecord.has(recordName(system, entity.name, key))) {
+        this.report('I13', `${recordName(system, entity.name, key)} is in no link`);
+      }
+      const value = normalise(fieldOf(entity, system, code.name, row));
+      if (value !== null) byCode.set(value, [...(byCode.get(value) ?? []), key]);
+    }
+    for (const [value, keys] of byCode) {
+      if (keys.length > 1) for (const key of keys) this.verifyNoDouble(entity, system, key, value, normalise);
+    }
+  }
+
+  /** We must not have inserted a record where its match value was to be seen already, unless it is held now. */
+  private verifyNoDouble(
+    entity: EntityConfig,
+    system: string,
+    key: string,
+    code: Value,
+    normalise: (value: Value) => Value,
+  ): void {
+    const field = entity.fields.find(({ kind }) => kind === 'code')!.name;
+    const insert = this.changes.findLast(
+      (change) => change.system === system && change.entity === entity && change.key === key && change.before === null,
+    );
+    if (!insert?.own?.command || normalise(fieldOf(entity, system, field, insert.after)) !== code) return;
+    const link = this.linkOfRecord.get(recordName(system, entity.name, key));
+    if (link && this.isHeld(link)) return;
+    for (const [otherKey, row] of this.table(system, entity).rows) {
+      if (otherKey === key || normalise(fieldOf(entity, system, field, row)) !== code) continue;
+      if (!this.showedAlready(entity, system, otherKey, code, insert.order, field, normalise)) continue;
+      const otherLink = this.linkOfRecord.get(recordName(system, entity.name, otherKey));
+      if (otherLink && this.isHeld(otherLink)) continue;
+      this.report('rule 3', `${recordName(system, entity.name, key)} is a double of ${otherKey} that we inserted`);
+    }
+  }
+
+  private showedAlready(
+    entity: EntityConfig,
+    system: string,
+    key: string,
+    code: Value,
+    order: number,
+    field: string,
+    normalise: (value: Value) => Value,
+  ): boolean {
+    const last = this.changes.findLast(
+      (change) => change.order < order && change.system === system && change.entity === entity && change.key === key,
+    );
+    return last?.after != null && normalise(fieldOf(entity, system, field, last.after)) === code;
+  }
+
+  private isHeld(link: string): boolean {
+    return this.observed.world.systems.some((system) => this.final.holds.has(`${link} ${system}`));
+  }
+
+  private row(system: string, entity: EntityConfig, key: string): Row | null {
+    const row = this.table(system, entity).rows.get(key);
+    return row && isPresent(entity.systems[system]!, row) ? row : null;
+  }
+
+  private table(system: string, entity: EntityConfig) {
+    return this.observed.databases.get(system)!.table(tableName(system, entity.name));
+  }
+
+  private report(rule: string, message: string): void {
+    this.violations.push({ rule, message });
+  }
+}

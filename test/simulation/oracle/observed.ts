@@ -1,0 +1,132 @@
+import type { MemoryDatabase } from '../../../connectors/memory/database.js';
+import type { LoggedTransaction } from '../../../connectors/memory/commit-log.js';
+import type { Command } from '../../../src/connector/contract.js';
+import type { FieldValue, StreamEvent } from '../../../src/decision/events.js';
+import type { CanonicalOutput, DecisionOutput, HoldOutput } from '../../../src/decision/outputs.js';
+import type { Row, Value } from '../../../src/model/value.js';
+import { columnOf, columnToField, isPresent, type EntityConfig, type WorldConfig } from '../world-config.js';
+
+/** Something seen, with its place among all that was seen anywhere. */
+export interface Seen<T> {
+  readonly order: number;
+  readonly what: T;
+}
+
+/** All that a run leaves to look at: the systems' own history and the topics, from their first record. */
+export interface Observed {
+  readonly world: WorldConfig;
+  readonly databases: ReadonlyMap<string, MemoryDatabase>;
+  readonly history: ReadonlyMap<string, readonly Seen<LoggedTransaction>[]>;
+  readonly events: readonly Seen<StreamEvent>[];
+  readonly commands: readonly Seen<{ readonly system: string; readonly command: Command }>[];
+  readonly canonical: readonly Seen<CanonicalOutput>[];
+  readonly decisions: readonly Seen<DecisionOutput>[];
+  readonly holds: readonly Seen<HoldOutput>[];
+}
+
+export interface Violation {
+  /** The rule or invariant of DESIGN.md that does not hold. */
+  readonly rule: string;
+  readonly message: string;
+}
+
+/** A change of a record as its users see it: absent before an insert and while it is soft-deleted. */
+export interface RecordChange {
+  readonly order: number;
+  readonly system: string;
+  readonly entity: EntityConfig;
+  /** The key after the change. */
+  readonly key: string;
+  /** The key before it, where the change was one of the key. */
+  readonly oldKey: string | null;
+  readonly before: Row | null;
+  readonly after: Row | null;
+  /** Null for a user's change; else what our sink did, or a trigger beside it (`command` null). */
+  readonly own: { readonly command: string | null } | null;
+  readonly transaction: number;
+  readonly timeMicros: number;
+}
+
+/** The history of every system's records, in the order in which it happened. */
+export function recordChanges(observed: Observed): RecordChange[] {
+  const changes: RecordChange[] = [];
+  for (const [system, transactions] of observed.history) {
+    for (const { order, what } of transactions) changes.push(...changesOf(observed.world, system, order, what));
+  }
+  return changes.sort((left, right) => left.order - right.order);
+}
+
+function changesOf(world: WorldConfig, system: string, order: number, transaction: LoggedTransaction): RecordChange[] {
+  const changes: RecordChange[] = [];
+  const commands = new Map<string, string>();
+  for (const outcome of transaction.mark?.outcomes ?? []) {
+    if (outcome.status === 'applied') commands.set(`${outcome.entity} ${outcome.key}`, outcome.command);
+  }
+  for (const logged of transaction.changes) {
+    // A changed key is told by its second half, which has both images.
+    if (logged.keyChange && 'to' in logged.keyChange) continue;
+    const entity = world.entities.find(({ name }) => `${system}.${name}` === logged.table)!;
+    const config = entity.systems[system]!;
+    const name = `${entity.name} ${logged.key}`;
+    const command = commands.get(name) ?? null;
+    commands.delete(name);
+    const present = (row: Row | null) => (row && isPresent(config, row) ? row : null);
+    changes.push({
+      order,
+      system,
+      entity,
+      key: logged.key,
+      oldKey: logged.keyChange ? logged.keyChange.from : null,
+      before: present(logged.before),
+      after: present(logged.after),
+      own: transaction.mark ? { command } : null,
+      transaction: transaction.number,
+      timeMicros: transaction.commitTimeMicros,
+    });
+  }
+  return changes;
+}
+
+/** The value of a field in a row, as people mean it; null where there is no row. */
+export function fieldOf(entity: EntityConfig, system: string, field: string, row: Row | null): Value {
+  if (!row) return null;
+  const config = entity.fields.find(({ name }) => name === field)!;
+  return columnToField(config, row[columnOf(entity.systems[system]!, system, config)] ?? null);
+}
+
+/** What the topics say at the end: the current record of each link and the holds that stand. */
+export interface Final {
+  readonly links: ReadonlyMap<string, CanonicalOutput>;
+  /** By link and system. */
+  readonly holds: ReadonlyMap<string, NonNullable<HoldOutput['hold']>>;
+  /** By system, entity and key: every link that ever named the record. */
+  readonly linksOfRecord: ReadonlyMap<string, ReadonlySet<string>>;
+}
+
+export function finalOf(observed: Observed): Final {
+  const links = new Map<string, CanonicalOutput>();
+  const linksOfRecord = new Map<string, Set<string>>();
+  for (const { what } of observed.canonical) {
+    links.set(what.link, what);
+    for (const [system, key] of Object.entries(what.keys)) {
+      const name = recordName(system, what.entity, key);
+      const known = linksOfRecord.get(name) ?? new Set();
+      linksOfRecord.set(name, known.add(what.link));
+    }
+  }
+  const holds = new Map<string, NonNullable<HoldOutput['hold']>>();
+  for (const { what } of observed.holds) {
+    if (what.hold) holds.set(`${what.link} ${what.system}`, what.hold);
+    else holds.delete(`${what.link} ${what.system}`);
+  }
+  return { links, holds, linksOfRecord };
+}
+
+export function recordName(system: string, entity: string, key: string): string {
+  return `${system} ${entity} ${key}`;
+}
+
+/** A canonical value for messages. */
+export function show(value: FieldValue): string {
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}

@@ -1,0 +1,127 @@
+import type { StreamEvent } from '../../../src/decision/events.js';
+import { type Observed, type RecordChange, type Seen, type Violation } from './observed.js';
+
+/**
+ * The change topics tell each record's changes without gap and double, and whose they are (I2, I8); commands go out
+ * one at a time for a member (I6), are answered once (I4), wait for snapshots (I12) and are no more than the edits ask for.
+ */
+export function verifyStreams(observed: Observed, changes: readonly RecordChange[]): Violation[] {
+  return [...verifyChanges(observed), ...verifyCommands(observed), ...verifyCommandCount(observed, changes)];
+}
+
+function verifyChanges(observed: Observed): Violation[] {
+  const violations: Violation[] = [];
+  for (const entity of observed.world.entities) {
+    for (const [system, config] of Object.entries(entity.systems)) {
+      if (config.captured) violations.push(...verifyTopic(observed, system, entity.name));
+    }
+  }
+  return violations;
+}
+
+function verifyTopic(observed: Observed, system: string, entity: string): Violation[] {
+  const events = observed.events.map(({ what }) => what).filter((event) => isOf(event, system, entity));
+  const begin = events.find((event) => event.kind === 'end' && event.end === 'snapshot-begin');
+  if (!begin || !('transaction' in begin)) return [{ rule: 'I2', message: `${system}.${entity} has no snapshot` }];
+  const told: string[] = [];
+  const positions = new Set<string>();
+  const violations: Violation[] = [];
+  for (const event of events) {
+    if (!('position' in event)) continue;
+    if (positions.has(event.position)) {
+      violations.push({ rule: 'I2', message: `${system}.${entity} tells position ${event.position} twice` });
+    }
+    positions.add(event.position);
+    if (event.kind !== 'change' || event.operation === 'read') continue;
+    if (Number(event.transaction) <= Number(begin.transaction)) continue;
+    told.push(
+      `${event.transaction} ${event.operation} ${event.key} ${ownership(event.origin !== null, event.origin?.command ?? null)}`,
+    );
+  }
+  const happened = historyOf(observed, system, entity, Number(begin.transaction));
+  for (let at = 0; at < Math.max(told.length, happened.length); at++) {
+    if (told[at] === happened[at]) continue;
+    const message = `${system}.${entity} tells "${told[at] ?? 'nothing'}" where "${happened[at] ?? 'nothing'}" happened`;
+    violations.push({ rule: 'I2', message });
+    break;
+  }
+  return violations;
+}
+
+function isOf(event: StreamEvent, system: string, entity: string): boolean {
+  return 'entity' in event && event.system === system && event.entity === entity;
+}
+
+function ownership(ours: boolean, command: string | null): string {
+  return ours ? `ours ${command ?? 'beside'}` : 'theirs';
+}
+
+function historyOf(observed: Observed, system: string, entity: string, after: number): string[] {
+  const happened: string[] = [];
+  for (const { what: transaction } of observed.history.get(system)!) {
+    if (transaction.number <= after) continue;
+    const commands = new Map<string, string>();
+    for (const outcome of transaction.mark?.outcomes ?? []) {
+      if (outcome.status === 'applied' && outcome.entity === entity) commands.set(outcome.key, outcome.command);
+    }
+    for (const change of transaction.changes) {
+      if (change.table !== `${system}.${entity}`) continue;
+      const halfOfKeyChange = change.keyChange !== null && 'to' in change.keyChange ? change.keyChange.to : null;
+      const command = commands.get(halfOfKeyChange ?? change.key) ?? null;
+      if (halfOfKeyChange === null) commands.delete(change.key);
+      const owner = ownership(transaction.mark !== null, command);
+      happened.push(`${transaction.number} ${change.operation} ${change.key} ${owner}`);
+    }
+  }
+  return happened;
+}
+
+function verifyCommands(observed: Observed): Violation[] {
+  const violations: Violation[] = [];
+  const answers = new Map<string, number[]>();
+  for (const transactions of observed.history.values()) {
+    for (const { order, what } of transactions) {
+      for (const { command } of what.mark?.outcomes ?? [])
+        answers.set(command, [...(answers.get(command) ?? []), order]);
+    }
+  }
+  const inFlight = new Map<string, string>();
+  const ended = snapshotEnds(observed);
+  for (const { order, what } of observed.commands) {
+    const { system, command } = what;
+    const member = `${command.link} in ${system}`;
+    const earlier = inFlight.get(member);
+    if (earlier && !(answers.get(earlier)?.[0]! < order)) {
+      violations.push({ rule: 'I6', message: `${command.id} for ${member} before the answer to ${earlier}` });
+    }
+    inFlight.set(member, command.id);
+    const count = answers.get(command.id)?.length ?? 0;
+    if (count !== 1)
+      violations.push({ rule: 'I4', message: `${command.id} for ${member} was answered ${count} times` });
+    const end = ended.get(`${system} ${command.entity}`);
+    if (command.operation === 'insert' && end !== undefined && order < end) {
+      violations.push({ rule: 'I12', message: `${command.id} inserts into ${system} before its snapshot has ended` });
+    }
+  }
+  return violations;
+}
+
+/** By system and entity: when the end of its snapshot was told. */
+function snapshotEnds(observed: Observed): Map<string, number> {
+  const ends = new Map<string, number>();
+  for (const { order, what } of observed.events as readonly Seen<StreamEvent>[]) {
+    if (what.kind !== 'end' || what.end !== 'snapshot') continue;
+    const name = `${what.system} ${what.entity}`;
+    if (!ends.has(name)) ends.set(name, order);
+  }
+  return ends;
+}
+
+function verifyCommandCount(observed: Observed, changes: readonly RecordChange[]): Violation[] {
+  const edits = changes.filter(({ own }) => own === null || own.command === null).length;
+  const systems = observed.world.systems.length;
+  const allowed = 8 * systems * (edits + 2);
+  if (observed.commands.length <= allowed) return [];
+  const message = `${observed.commands.length} commands for ${edits} changes made by others; at most ${allowed}`;
+  return [{ rule: 'bounded commands', message }];
+}

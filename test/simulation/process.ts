@@ -1,0 +1,84 @@
+import type { Client } from './log.js';
+
+/** Thrown out of a round trip whose connection was cut. */
+export class ConnectionLost extends Error {}
+
+/**
+ * One task's process. It runs only while it is stepped: at every round trip it stops once its allowance is used up,
+ * and there it can be ended for good (its promises never settle, as if the machine were off), cut off, or left behind.
+ */
+export class SimulatedProcess implements Client {
+  /** Records of each topic that the next fetches may bring, and a part of a topic's name that brings none. */
+  records: number | null = null;
+  slow: string | null = null;
+  private allowance = 0;
+  private cutAfter: number | null = null;
+  private readonly waiting: (() => void)[] = [];
+  private onStopped: (() => void) | null = null;
+  private dead = false;
+  private started = false;
+  /** Errors by which the task's loop ended and started again. */
+  readonly errors: string[] = [];
+
+  /** @param main the process's whole life; it calls `idle` after each step and never returns */
+  constructor(
+    readonly name: string,
+    private readonly main: (process: SimulatedProcess) => Promise<never>,
+    private readonly onPoint: (process: string, point: string) => void,
+  ) {}
+
+  /** Lets the process run until it has made so many round trips or has finished a step. */
+  async step(roundTrips: number): Promise<void> {
+    if (this.dead) return;
+    this.allowance = roundTrips;
+    const stopped = new Promise<void>((resolve) => {
+      this.onStopped = resolve;
+    });
+    if (!this.started) {
+      this.started = true;
+      void this.main(this);
+    } else {
+      for (const resume of this.waiting.splice(0)) resume();
+    }
+    await stopped;
+  }
+
+  /** Called by the process's main loop between two steps. */
+  async idle(): Promise<void> {
+    await this.stop();
+  }
+
+  async roundTrip(point: string): Promise<void> {
+    if (this.allowance <= 0) await this.stop();
+    this.allowance -= 1;
+    this.onPoint(this.name, point);
+    if (this.cutAfter !== null && this.cutAfter-- <= 0) {
+      this.cutAfter = null;
+      throw new ConnectionLost(point);
+    }
+  }
+
+  fetchLimit(topic: string): number {
+    if (this.slow !== null && topic.includes(this.slow)) return 0;
+    return this.records ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** The power goes off: nothing of it ever happens again. */
+  end(): void {
+    this.dead = true;
+    this.waiting.length = 0;
+  }
+
+  cut(after: number): void {
+    this.cutAfter = after;
+  }
+
+  private stop(): Promise<void> {
+    return new Promise((resume) => {
+      this.waiting.push(resume);
+      const stopped = this.onStopped;
+      this.onStopped = null;
+      stopped?.();
+    });
+  }
+}
