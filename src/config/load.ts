@@ -142,9 +142,10 @@ function valueProblem(issue: z.core.$ZodIssueInvalidValue, path: Path): Problem 
 
 /** Of the alternatives the one whose kind of value was given, else the first. */
 function unionProblems(issue: z.core.$ZodIssueInvalidUnion, path: Path): readonly Problem[] {
-  const fitting = issue.errors.find(
-    (issues) => !issues.some((inner) => inner.code === 'invalid_type' && inner.path.length === 0),
-  );
+  const isDeeper = (inner: z.core.$ZodIssue): boolean => inner.path.length > 0 || inner.code === 'unrecognized_keys';
+  const fitting =
+    issue.errors.find((issues) => issues.some(isDeeper)) ??
+    issue.errors.find((issues) => !issues.some((inner) => inner.code === 'invalid_type'));
   const chosen = fitting ?? issue.errors[0];
   if (chosen === undefined) return [{ path, message: issue.message, suggestion: null }];
   return chosen.flatMap((inner) => toProblems(inner, path));

@@ -70,32 +70,31 @@ const conflictSchema = z.strictObject({
     .meta({ description: 'Rules of their own for single fields or groups, by name; `{ lead: erp }` is enough.' }),
 });
 
+const columnObject = z.strictObject({
+  column: nonEmpty.meta({ description: 'The column in the table.' }),
+  read: z.boolean().optional().meta({
+    description: 'Edits of this column count. Default: as the entity’s `read` in this system.',
+  }),
+  write: z.boolean().optional().meta({
+    description:
+      'This column is written. Default: as the entity’s `write` in this system; generated columns never are.',
+  }),
+  values: z.record(z.string(), constant).optional().meta({
+    description:
+      'Value map, column value to field value: `{ "€": EUR, "$": USD }`. Of several spellings of one field value the first is written.',
+  }),
+  otherwise: z.enum(['hold', 'null', 'keep']).optional().meta({
+    description:
+      'A value that the map does not know holds the record (`hold`, default), counts as empty (`null`) or is taken as it is (`keep`).',
+  }),
+  tooLong: z.enum(['hold', 'truncate']).optional().meta({
+    description:
+      'A value that does not fit the column holds the record (`hold`, default) or is cut (`truncate`): text to its length, decimals to their scale, timestamps to their day.',
+  }),
+});
+
 const columnSchema = z
-  .union([
-    nonEmpty.transform((column) => ({ column })),
-    z.strictObject({
-      column: nonEmpty.meta({ description: 'The column in the table.' }),
-      read: z.boolean().optional().meta({
-        description: 'Edits of this column count. Default: as the entity’s `read` in this system.',
-      }),
-      write: z.boolean().optional().meta({
-        description:
-          'This column is written. Default: as the entity’s `write` in this system; generated columns never are.',
-      }),
-      values: z.record(z.string(), constant).optional().meta({
-        description:
-          'Value map, column value to field value: `{ "€": EUR, "$": USD }`. Of several spellings of one field value the first is written.',
-      }),
-      otherwise: z.enum(['hold', 'null', 'keep']).optional().meta({
-        description:
-          'A value that the map does not know holds the record (`hold`, default), counts as empty (`null`) or is taken as it is (`keep`).',
-      }),
-      tooLong: z.enum(['hold', 'truncate']).optional().meta({
-        description:
-          'A value that does not fit the column holds the record (`hold`, default) or is cut (`truncate`): text to its length, decimals to their scale, timestamps to their day.',
-      }),
-    }),
-  ])
+  .union([nonEmpty.transform((column): z.output<typeof columnObject> => ({ column })), columnObject])
   .meta({ description: 'The column of a field: its name, or an object with more about it.' });
 
 const deletePolicy = z.enum(['hard', 'soft', 'unlink', 'never']);

@@ -1,0 +1,144 @@
+import type { Configuration } from '../config/schema.js';
+import type { EntityConfiguration, SyncConfiguration } from '../config/sync-schema.js';
+import type { Path, Problem } from '../config/problems.js';
+import type { TableShape } from '../model/table.js';
+import { compileConflict, compileFields, compileMatch, type RuleContext } from './compile-rules.js';
+import { compileTable } from './compile-table.js';
+import { Findings } from './findings.js';
+import { fingerprintOf, fingerprintParts } from './fingerprint.js';
+import type { EntityPlan, EntitySystemPlan, FieldPlan, SyncPlan } from './plan.js';
+import { linkEntities } from './references.js';
+
+/** The plans, or everything that keeps the configuration from fitting the systems' catalogues. */
+export type Compiled =
+  | { readonly ok: true; readonly plans: readonly SyncPlan[]; readonly warnings: readonly Problem[] }
+  | { readonly ok: false; readonly problems: readonly Problem[]; readonly warnings: readonly Problem[] };
+
+/** Which table of which system an entity of the configuration names; the catalogues give their shapes. */
+export interface TableNeed {
+  readonly sync: string;
+  readonly system: string;
+  readonly entity: string;
+  readonly table: string;
+}
+
+/** Every table that the configuration names. */
+export function tablesNeeded(configuration: Configuration): readonly TableNeed[] {
+  return Object.entries(configuration.syncs).flatMap(([sync, { entities }]) =>
+    Object.entries(entities).flatMap(([entity, { systems }]) =>
+      Object.entries(systems).map(([system, { table }]) => ({ sync, system, entity, table })),
+    ),
+  );
+}
+
+/** Puts the configuration and the catalogues together. Pure: the same input gives the same plans. */
+export function compilePlans(configuration: Configuration, shapes: readonly TableShape[]): Compiled {
+  const findings = new Findings();
+  checkSharedTables(configuration, findings);
+  const plans = Object.entries(configuration.syncs).map(([name, sync]) =>
+    compileSync(configuration.prefix, name, sync, shapes, findings),
+  );
+  const { problems, warnings } = findings;
+  return problems.length === 0 ? { ok: true, plans, warnings } : { ok: false, problems, warnings };
+}
+
+/** A table serves one entity: commands for one row must have one order. */
+function checkSharedTables(configuration: Configuration, findings: Findings): void {
+  const owners = new Map<string, string>();
+  for (const { sync, system, entity, table } of tablesNeeded(configuration)) {
+    const id = `${system}\n${table}`;
+    const owner = owners.get(id);
+    if (owner === undefined) owners.set(id, entity);
+    else {
+      const path = ['syncs', sync, 'entities', entity, 'systems', system, 'table'];
+      findings.problem(path, `${table} already belongs to the entity ${owner}`, 'A table serves one entity.');
+    }
+  }
+}
+
+function compileSync(
+  prefix: string,
+  name: string,
+  sync: SyncConfiguration,
+  shapes: readonly TableShape[],
+  findings: Findings,
+): SyncPlan {
+  const path = ['syncs', name];
+  const unlinked = Object.entries(sync.entities).map(([entity, configured]) =>
+    compileEntity(entity, configured, shapes, [...path, 'entities', entity], findings),
+  );
+  const used = [...new Set(unlinked.flatMap((entity) => Object.keys(entity.systems)))];
+  checkLeading(sync.leading, used, [...path, 'leading'], findings);
+  const plan = {
+    name,
+    prefix,
+    leading: [...sync.leading, ...used.filter((system) => !sync.leading.includes(system)).sort()],
+    systems: [...used].sort(),
+    entities: linkEntities(unlinked, path, findings),
+  };
+  return { ...plan, fingerprint: fingerprintOf(fingerprintParts(plan)) };
+}
+
+function checkLeading(leading: readonly string[], used: readonly string[], path: Path, findings: Findings): void {
+  leading.forEach((system, at) => {
+    if (leading.indexOf(system) !== at) findings.problem([...path, at], `${system} stands here twice`);
+    else if (!used.includes(system)) findings.problem([...path, at], `no entity of the sync has a table in ${system}`);
+  });
+}
+
+function compileEntity(
+  name: string,
+  entity: EntityConfiguration,
+  shapes: readonly TableShape[],
+  path: Path,
+  findings: Findings,
+): EntityPlan {
+  const fields = compileFields(entity, path, findings);
+  const systems: Record<string, EntitySystemPlan> = {};
+  for (const [system, configured] of Object.entries(entity.systems)) {
+    const shape = shapes.find((candidate) => candidate.entity === name && candidate.system === system);
+    if (shape === undefined) {
+      findings.problem([...path, 'systems', system, 'table'], `the table ${configured.table} is not in ${system}`);
+      continue;
+    }
+    const context = {
+      entity: name,
+      system,
+      shape,
+      fields,
+      configured,
+      delete: entity.delete,
+      entityPath: path,
+      findings,
+    };
+    systems[system] = compileTable(context);
+  }
+  const rules: RuleContext = { entity, fields, tables: systems, path, findings };
+  checkSources(fields, systems, path, findings);
+  checkDeleteSystems(entity, path, findings);
+  return { name, fields, match: compileMatch(rules), conflict: compileConflict(rules), systems, children: [] };
+}
+
+/** Every field must come from somewhere. */
+function checkSources(
+  fields: readonly FieldPlan[],
+  systems: Readonly<Record<string, EntitySystemPlan>>,
+  path: Path,
+  findings: Findings,
+): void {
+  const columns = Object.values(systems).flatMap((table) => table.columns);
+  if (Object.keys(systems).length === 0) findings.problem([...path, 'systems'], 'names no system');
+  for (const field of fields) {
+    if (columns.some((column) => column.field === field.name && column.read)) continue;
+    findings.problem([...path, 'fields', field.name], 'no system reads it, so it would always be empty');
+  }
+}
+
+function checkDeleteSystems(entity: EntityConfiguration, path: Path, findings: Findings): void {
+  if (typeof entity.delete !== 'object') return;
+  for (const system of Object.keys(entity.delete)) {
+    const table = entity.systems[system];
+    if (table === undefined) findings.problem([...path, 'delete', system], `the entity has no system ${system}`);
+    else if (!table.write) findings.warning([...path, 'delete', system], `nothing is written to ${system}`);
+  }
+}
