@@ -47,6 +47,18 @@ export async function loadCrm(url: string): Promise<void> {
   });
 }
 
+/** Whether a database has the table that tells that it was filled. */
+export async function isLoaded(url: string, table: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ found: boolean }>('SELECT to_regclass($1) IS NOT NULL AS found', [table]);
+    return rows[0]?.found ?? false;
+  } finally {
+    await client.end();
+  }
+}
+
 function misspelled(company: Company, index: number): Company {
   const { person } = company;
   const phone = index % 2 === 0 ? null : company.phone;
