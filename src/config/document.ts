@@ -36,11 +36,12 @@ export function parseConfigurationText(
   }));
   if (syntax.length > 0) return { value: undefined, problems: syntax, locate };
   const missing = substituteVariables(document, environment).map(locate);
-  return { value: toPlain(document), problems: missing, locate };
-}
-
-function toPlain(document: Document): unknown {
-  return document.toJS({ maxAliasCount: 100 });
+  try {
+    return { value: document.toJS({ maxAliasCount: 100 }), problems: missing, locate };
+  } catch {
+    const problem = { path: [], message: 'its aliases are missing, circular or too many', suggestion: null };
+    return { value: undefined, problems: [locate(problem)], locate };
+  }
 }
 
 /** Where the path's last part begins, or as much of the path as the file has. A missing key is where its map is. */

@@ -59,16 +59,18 @@ export function didYouMean(name: string, known: readonly string[]): string | nul
   return `Known here: ${listed.join(', ')}${known.length > listed.length ? ', …' : ''}.`;
 }
 
-/** Levenshtein's distance; both texts are short. */
+/** Levenshtein's distance, with two letters in the wrong order as one mistake; both texts are short. */
 function editDistance(left: string, right: string): number {
-  let previous = Array.from({ length: right.length + 1 }, (_, at) => at);
+  const rows: number[][] = [Array.from({ length: right.length + 1 }, (_, at) => at)];
+  const cell = (i: number, j: number): number => rows[i]?.[j] ?? 0;
   for (let i = 1; i <= left.length; i++) {
-    const current = [i];
+    const row = [i];
+    rows.push(row);
     for (let j = 1; j <= right.length; j++) {
-      const replaced = (previous[j - 1] ?? 0) + (left[i - 1] === right[j - 1] ? 0 : 1);
-      current.push(Math.min(replaced, (previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1));
+      const replaced = cell(i - 1, j - 1) + (left[i - 1] === right[j - 1] ? 0 : 1);
+      const swapped = i > 1 && j > 1 && left[i - 1] === right[j - 2] && left[i - 2] === right[j - 1];
+      row.push(Math.min(replaced, cell(i - 1, j) + 1, cell(i, j - 1) + 1, swapped ? cell(i - 2, j - 2) + 1 : Infinity));
     }
-    previous = current;
   }
-  return previous[right.length] ?? 0;
+  return cell(left.length, right.length);
 }
