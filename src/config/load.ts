@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { DuologError } from '../errors/duolog-error.js';
 import { parseConfigurationText } from './document.js';
 import { configurationError, didYouMean, type LocatedProblem, type Path, type Problem } from './problems.js';
-import { configurationSchema, type Configuration } from './schema.js';
+import { configurationSchema, type Configuration, type TlsConfiguration } from './schema.js';
 
 /** A configuration that fits the schema, and the way from a path to its place in the file for later checks. */
 export interface LoadedConfiguration {
@@ -48,7 +48,11 @@ export function checkConfiguration(text: string, file: string, environment: Envi
 }
 
 function withAbsoluteFiles(configuration: Configuration, file: string): Configuration {
-  return { ...configuration, state: { folder: resolve(dirname(file), configuration.state.folder) } };
+  const absolute = (name: string): string => resolve(dirname(file), name);
+  const { kafka, state } = configuration;
+  const files = Object.entries(kafka.tls ?? {}).map(([key, name]) => [key, name === undefined ? name : absolute(name)]);
+  const tls: TlsConfiguration = kafka.tls === null ? null : Object.fromEntries(files);
+  return { ...configuration, kafka: { ...kafka, tls }, state: { folder: absolute(state.folder) } };
 }
 
 type RawIssue = z.core.$ZodRawIssue;

@@ -12,16 +12,18 @@ const brokers = z
       .filter((broker) => broker !== ''),
   );
 
+const tlsFiles = z.strictObject({
+  ca: nonEmpty.optional().meta({ description: 'File with the certificates of the authorities to trust (PEM).' }),
+  certificate: nonEmpty.optional().meta({ description: 'File with our own certificate (PEM).' }),
+  key: nonEmpty.optional().meta({ description: 'File with the key of our own certificate (PEM).' }),
+});
+
 const tlsSchema = z
-  .union([
-    z.boolean().transform((on) => (on ? {} : null)),
-    z.strictObject({
-      ca: nonEmpty.optional().meta({ description: 'File with the certificates of the authorities to trust (PEM).' }),
-      certificate: nonEmpty.optional().meta({ description: 'File with our own certificate (PEM).' }),
-      key: nonEmpty.optional().meta({ description: 'File with the key of our own certificate (PEM).' }),
-    }),
-  ])
+  .union([z.boolean().transform((on): z.output<typeof tlsFiles> | null => (on ? {} : null)), tlsFiles])
   .default(null);
+
+/** File names are made absolute by `loadConfiguration`; `readTls` reads them. */
+export type TlsConfiguration = z.output<typeof tlsSchema>;
 
 const saslSchema = z.strictObject({
   mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).meta({ description: 'SASL mechanism.' }),
@@ -38,22 +40,39 @@ const registrySchema = z.union([
   }),
 ]);
 
-const kafkaSchema = z.strictObject({
-  brokers: brokers.meta({ description: 'Brokers as `host:port`, a list or a text with commas.' }),
-  schemaRegistry: registrySchema.meta({ description: 'The schema registry: its url, or an object with its login.' }),
-  clientId: nonEmpty.default('duolog').meta({ description: 'How this process names itself to the brokers.' }),
-  tls: tlsSchema.meta({ description: '`true` for TLS with the usual authorities, or an object with files.' }),
-  sasl: saslSchema.optional().meta({ description: 'Login at the brokers.' }),
-  replicationFactor: z.int().min(1).max(9).default(3).meta({
-    description: 'Copies of each topic that Duolog creates. Use 3 wherever there are three brokers, 1 on a single one.',
-  }),
-  minInsyncReplicas: z.int().min(1).max(9).default(2).meta({
-    description: 'Copies that must have a record before it counts as written; at most `replicationFactor`.',
-  }),
-  sessionTimeout: durationMs.prefault('10s').meta({
-    description: 'After this long without a sign of life a process loses its tasks to a standby.',
-  }),
-});
+const kafkaSchema = z
+  .strictObject({
+    brokers: brokers.meta({ description: 'Brokers as `host:port`, a list or a text with commas.' }),
+    schemaRegistry: registrySchema.meta({ description: 'The schema registry: its url, or an object with its login.' }),
+    clientId: nonEmpty.default('duolog').meta({ description: 'How this process names itself to the brokers.' }),
+    tls: tlsSchema.meta({ description: '`true` for TLS with the usual authorities, or an object with files.' }),
+    sasl: saslSchema.optional().meta({ description: 'Login at the brokers.' }),
+    replicationFactor: z.int().min(1).max(9).default(3).meta({
+      description: 'Copies of each topic that Duolog creates; never more than there are brokers.',
+    }),
+    minInsyncReplicas: z.int().min(1).max(9).default(2).meta({
+      description: 'Copies that must have a record before it counts as written; where there are fewer brokers, fewer.',
+    }),
+    sessionTimeout: durationMs.prefault('10s').meta({
+      description:
+        'After this long without a sign of life a process loses its tasks to a standby; at least what the brokers allow (`group.min.session.timeout.ms`).',
+    }),
+    transactionTimeout: durationMs.prefault('30s').meta({
+      description: 'The brokers abort a transaction that is open for this long.',
+    }),
+    requestTimeout: durationMs.prefault('10s').meta({ description: 'How long one request waits for its answer.' }),
+    maxMessage: sizeBytes.prefault('1MB').meta({
+      description:
+        'No batch of records is made larger. At most the brokers’ `message.max.bytes`; a row that does not fit is published as oversize and held.',
+    }),
+  })
+  .transform(({ sessionTimeout, transactionTimeout, requestTimeout, maxMessage, ...kafka }) => ({
+    ...kafka,
+    sessionTimeoutMs: sessionTimeout,
+    transactionTimeoutMs: transactionTimeout,
+    requestTimeoutMs: requestTimeout,
+    maxMessageBytes: maxMessage,
+  }));
 
 const systemSchema = z.discriminatedUnion('connector', [
   z.strictObject({
@@ -99,12 +118,14 @@ const limitsSchema = z.strictObject({
     .meta({ description: 'Limits of the sink tasks.' }),
 });
 
-const retentionSchema = z.strictObject({
-  changes: durationMs.prefault('7d').meta({
-    description: 'How long change topics keep, for subscribers, what Duolog itself has read.',
-  }),
-  decisions: durationMs.prefault('30d').meta({ description: 'How long decision topics keep their records.' }),
-});
+const retentionSchema = z
+  .strictObject({
+    changes: durationMs.prefault('7d').meta({
+      description: 'How long change topics keep, for subscribers, what Duolog itself has read.',
+    }),
+    decisions: durationMs.prefault('30d').meta({ description: 'How long decision topics keep their records.' }),
+  })
+  .transform(({ changes, decisions }) => ({ changesMs: changes, decisionsMs: decisions }));
 
 const httpSchema = z.strictObject({
   host: nonEmpty.default('127.0.0.1').meta({ description: 'Address to listen on; `0.0.0.0` for every one.' }),

@@ -41,7 +41,7 @@ describe('the configuration file', () => {
     expect(configuration.kafka.schemaRegistry).toEqual({ url: 'http://registry' });
     expect(configuration.systems['erp']?.url).toBe('postgres://erp: not # yaml');
     expect(configuration.systems['crm']?.url).toBe('postgres://me:hunter2@crm/crm');
-    expect(configuration.retention.changes).toBe(7 * 86_400_000);
+    expect(configuration.retention.changesMs).toBe(7 * 86_400_000);
     expect(configuration.http).toEqual({ host: '127.0.0.1', port: 8080 });
     const company = configuration.syncs['customers']?.entities['company'];
     expect(company?.fields['vat']).toEqual({ type: { kind: 'string' }, nullable: true, group: null });
