@@ -5,8 +5,9 @@ import type { TableShape } from '../model/table.js';
 import type { Row, Value } from '../model/value.js';
 import { fromOutcomeRecord, toOutcomeRecord, type OutcomeRecord } from './assignments.js';
 import type { Decoded, Encoder, Encoders } from './codec.js';
+import { NamedRecord } from './named-record.js';
 import { rowSchema } from './row-schema.js';
-import { schemaFile, withDefinitions, type AvroField, type AvroRecord, type AvroSchema } from './schema.js';
+import { schemaFile, withDefinitions, type AvroRecord, type AvroSchema } from './schema.js';
 
 /** The envelope of `schemas/change.avsc`. */
 interface ChangeRecord {
@@ -36,17 +37,14 @@ export function changeSchema(shape: TableShape): AvroRecord {
 
 /** Writes the events of one table under its present shape. */
 export class ChangeEncoder {
-  /** Columns whose names Avro does not allow, to the names used there; null where there are none, which is usual. */
-  private readonly renamed: ReadonlyMap<string, string> | null;
+  private readonly row: NamedRecord<Value>;
 
   private constructor(
     private readonly shape: TableShape,
     private readonly encoder: Encoder<ChangeRecord>,
     private readonly maxBytes: number,
-    row: AvroRecord,
   ) {
-    const renamed = row.fields.flatMap(({ column, name }) => (column === undefined ? [] : [[column, name] as const]));
-    this.renamed = renamed.length === 0 ? null : new Map(renamed);
+    this.row = new NamedRecord(rowSchema(shape).fields);
   }
 
   static async register(
@@ -56,7 +54,7 @@ export class ChangeEncoder {
     maxBytes: number,
   ): Promise<ChangeEncoder> {
     const encoder = await encoders.register<ChangeRecord>(topic, 'value', changeSchema(shape));
-    return new ChangeEncoder(shape, encoder, maxBytes, rowSchema(shape));
+    return new ChangeEncoder(shape, encoder, maxBytes);
   }
 
   encode(event: SourceEvent): Buffer {
@@ -86,10 +84,10 @@ export class ChangeEncoder {
       case 'change':
         return {
           op: event.operation,
-          before: this.row(event.before, oversize),
-          after: this.row(event.after, oversize),
+          before: event.before && this.row.write(event.before, oversize),
+          after: event.after && this.row.write(event.after, oversize),
           unchanged: event.unchanged,
-          unsent: this.unsent(event.before),
+          unsent: event.before === null ? NONE : this.row.missing(event.before),
           oversize,
           keyChangeFrom: event.keyChange !== null && 'from' in event.keyChange ? event.keyChange.from : null,
           keyChangeTo: event.keyChange !== null && 'to' in event.keyChange ? event.keyChange.to : null,
@@ -125,25 +123,6 @@ export class ChangeEncoder {
       end: null,
     };
   }
-
-  private row(row: Row | null, oversize: readonly string[]): Row | null {
-    if (row === null || (this.renamed === null && oversize.length === 0)) return row;
-    const written: Record<string, Value> = {};
-    for (const column in row) {
-      if (oversize.includes(column)) continue;
-      written[this.renamed?.get(column) ?? column] = row[column] ?? null;
-    }
-    return written;
-  }
-
-  private unsent(before: Row | null): readonly string[] {
-    if (before === null) return NONE;
-    let missing: string[] | null = null;
-    for (const { name } of this.shape.columns) {
-      if (before[name] === undefined) (missing ??= []).push(name);
-    }
-    return missing ?? NONE;
-  }
 }
 
 function textSize(value: Value | undefined): number {
@@ -160,7 +139,7 @@ export function changeEvent(system: string, entity: string, key: string | null, 
     case 'delete':
     case 'read': {
       if (key === null) throw new DuologError('MESSAGE_UNREADABLE', 'A change without a key.');
-      const names = originalNames(decoded.schema);
+      const row = rowOf(decoded.schema);
       const event: ChangeEvent = {
         kind: 'change',
         system,
@@ -168,8 +147,8 @@ export function changeEvent(system: string, entity: string, key: string | null, 
         key,
         operation: record.op,
         keyChange: keyChange(record),
-        before: readRow(record.before, record.unsent, record.oversize, names),
-        after: readRow(record.after, record.unchanged, record.oversize, names),
+        before: record.before && row.read(record.before, notSent(record.unsent, record.oversize)),
+        after: record.after && row.read(record.after, notSent(record.unchanged, record.oversize)),
         unchanged: record.unchanged,
         commitTimeMicros: record.commitTime,
         transaction,
@@ -209,36 +188,20 @@ function keyChange(record: ChangeRecord): ChangeEvent['keyChange'] {
   return record.keyChangeTo === null ? null : { to: record.keyChangeTo };
 }
 
-/** Without the columns that were not sent, and under the system's own names. */
-function readRow(
-  row: Row | null,
-  unsent: readonly string[],
-  oversize: readonly string[],
-  names: ReadonlyMap<string, string> | null,
-): Row | null {
-  if (row === null || (unsent.length === 0 && oversize.length === 0 && names === null)) return row;
-  const read: Record<string, Value> = {};
-  for (const column in row) {
-    const name = names?.get(column) ?? column;
-    if (!unsent.includes(name) && !oversize.includes(name)) read[name] = row[column] ?? null;
-  }
-  return read;
+function notSent(columns: readonly string[], oversize: readonly string[]): readonly string[] {
+  return oversize.length === 0 ? columns : [...columns, ...oversize];
 }
 
-const namesBySchema = new WeakMap<object, ReadonlyMap<string, string> | null>();
+const rowBySchema = new WeakMap<object, NamedRecord<Value>>();
 
-/** Avro's names to the table's own, from the schema that the message was written under; null where none differ. */
-function originalNames(schema: AvroSchema): ReadonlyMap<string, string> | null {
+/** The row within the envelope that the message was written under. */
+function rowOf(schema: AvroSchema): NamedRecord<Value> {
   const record = schema as AvroRecord;
-  let names = namesBySchema.get(record);
-  if (names === undefined) {
+  let row = rowBySchema.get(record);
+  if (row === undefined) {
     const before = record.fields.find(({ name }) => name === 'before')?.type as readonly AvroSchema[];
-    const row = before[1] as AvroRecord;
-    const renamed = row.fields.flatMap(({ name, column }: AvroField) =>
-      column === undefined ? [] : [[name, column] as const],
-    );
-    names = renamed.length === 0 ? null : new Map(renamed);
-    namesBySchema.set(record, names);
+    row = new NamedRecord<Value>((before[1] as AvroRecord).fields);
+    rowBySchema.set(record, row);
   }
-  return names;
+  return row;
 }

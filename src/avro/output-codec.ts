@@ -3,6 +3,7 @@ import type { CanonicalOutput, DecisionOutput, HoldOutput } from '../decision/ou
 import type { Value } from '../model/value.js';
 import type { EntityPlan } from '../plan/plan.js';
 import type { Encoder, Encoders } from './codec.js';
+import { NamedRecord } from './named-record.js';
 import { fieldsSchema } from './row-schema.js';
 import { schemaFile, withDefinitions } from './schema.js';
 
@@ -24,13 +25,13 @@ interface CanonicalRecord {
 }
 
 export class CanonicalEncoder {
-  private readonly names: readonly (readonly [field: string, avro: string])[];
+  private readonly fields: NamedRecord<FieldValue>;
 
   private constructor(
     private readonly encoder: Encoder<CanonicalRecord>,
     entity: EntityPlan,
   ) {
-    this.names = fieldsSchema(entity).fields.map(({ name, column }) => [column ?? name, name] as const);
+    this.fields = new NamedRecord(fieldsSchema(entity).fields);
   }
 
   static async register(encoders: Encoders, topic: string, entity: EntityPlan): Promise<CanonicalEncoder> {
@@ -42,14 +43,17 @@ export class CanonicalEncoder {
   encode(output: CanonicalOutput): Buffer | null {
     const { fields } = output;
     if (fields === null) return null;
-    const written: Record<string, AvroFieldValue> = {};
-    for (const [field, name] of this.names) written[name] = avroValue(fields[field] ?? null);
     const set: Record<string, { system: string; time: number | null }> = {};
     for (const field in output.set) {
       const by = output.set[field]!;
       set[field] = { system: by.system, time: by.timeMicros };
     }
-    return this.encoder.encode({ link: output.link, fields: written, keys: output.keys, set });
+    return this.encoder.encode({
+      link: output.link,
+      fields: this.fields.write(fields) as CanonicalRecord['fields'],
+      keys: output.keys,
+      set,
+    });
   }
 }
 

@@ -12,6 +12,10 @@ export interface ErrorKind {
  * docs/errors.md explains each; a test keeps both lists equal.
  */
 export const ERROR_KINDS = {
+  API_PORT_TAKEN: {
+    retry: 'never',
+    hint: 'Choose another http.port (0 takes a free one), or end the process that has it.',
+  },
   CONFIG_CHANGED: {
     retry: 'operator',
     hint: 'Run the configuration that made this state, or reset the sync with a new prefix.',
@@ -71,10 +75,6 @@ export const ERROR_KINDS = {
     retry: 'operator',
     hint: 'The topics were written with another schema registry: restore its schemas or start under a new prefix.',
   },
-  STATE_UNREADABLE: {
-    retry: 'operator',
-    hint: 'The state was written by a newer version of Duolog: run that one.',
-  },
   SINK_BUSY: {
     retry: 'backoff',
     hint: "Another session holds the sink's row in duolog.sink; end it if it is not a Duolog process that still works.",
@@ -133,6 +133,11 @@ export const ERROR_KINDS = {
     hint: 'The system does not answer or has closed the connection; it keeps its changes until we read them.',
   },
   SOURCE_VERSION: { retry: 'operator', hint: 'Capture needs Postgres 14 or later.' },
+  STATE_UNREADABLE: {
+    retry: 'operator',
+    hint: 'The state was written by a newer version of Duolog: run that one.',
+  },
+  SYNC_NOT_BORN: { retry: 'backoff', hint: "Run the sync's stream task somewhere; the sink begins once it has." },
   TABLE_NOT_FOUND: { retry: 'operator', hint: 'Correct the table name in the configuration, or create the table.' },
   TABLE_REPLICA_IDENTITY: {
     retry: 'operator',

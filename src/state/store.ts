@@ -1,0 +1,232 @@
+import { STORE_FORMAT, compareKeys, type StateBacking, type StoreMeta } from './backing.js';
+import type { State, StateCodec } from './contract.js';
+
+/** One record of the changelog: null bytes are a tombstone. */
+export interface StateChange {
+  readonly key: string;
+  readonly bytes: Buffer | null;
+}
+
+export interface StoreLimits {
+  /** The local store is written after so many committed transactions … */
+  readonly flushTransactions: number;
+  /** … or so many changed records, whichever comes first. */
+  readonly flushRecords: number;
+  /** Decoded records kept at hand. */
+  readonly cachedRecords: number;
+}
+
+export const STORE_LIMITS: StoreLimits = { flushTransactions: 20, flushRecords: 10_000, cachedRecords: 10_000 };
+
+interface Entry<T> {
+  readonly record: T | null;
+  readonly bytes: Buffer | null;
+}
+
+/** Changes above the backing: what was put or deleted, and what that does to the index. */
+class Layer<T> {
+  readonly records = new Map<string, Entry<T>>();
+  readonly index = new Map<string, Map<string, boolean>>();
+
+  markIndex(entry: string, key: string, there: boolean): void {
+    let keys = this.index.get(entry);
+    if (keys === undefined) this.index.set(entry, (keys = new Map()));
+    keys.set(key, there);
+  }
+
+  mergeFrom(newer: Layer<T>): void {
+    for (const [key, entry] of newer.records) this.records.set(key, entry);
+    for (const [entry, keys] of newer.index) {
+      const mine = this.index.get(entry);
+      if (mine === undefined) this.index.set(entry, keys);
+      else for (const [key, there] of keys) mine.set(key, there);
+    }
+  }
+}
+
+/**
+ * The state of a sync: layers in memory above a local store that never runs ahead of Kafka (I3).
+ *
+ *     put ─▶ current ──seal()──▶ committing ──committed()──▶ committed ──flush()──▶ backing
+ *               └──────────────discard()──────────┘
+ *
+ * `seal` gives the changelog's messages of one transaction; `committed` says that Kafka has them; the backing is
+ * written now and then, together with the changelog offset that it then stands at. Records are immutable: a change is
+ * a new record put under the same key.
+ */
+export class StateStore<T> implements State<T> {
+  private current = new Layer<T>();
+  private committing: Layer<T>[] = [];
+  private committedLayer = new Layer<T>();
+  private committedTransactions = 0;
+  private offset: number;
+  private cache = new Map<string, T>();
+  private cacheBefore = new Map<string, T>();
+
+  constructor(
+    private readonly backing: StateBacking,
+    private readonly codec: StateCodec<T>,
+    /** Which changelog it is the state of; asked for when the backing is written. */
+    private readonly identity: () => { readonly cluster: string; readonly birth: string },
+    private readonly nowMs: () => number,
+    private readonly limits: StoreLimits = STORE_LIMITS,
+  ) {
+    this.offset = backing.meta()?.offset ?? 0;
+  }
+
+  /** First offset of the changelog that is in no layer. */
+  get changelogOffset(): number {
+    return this.offset;
+  }
+
+  get(key: string): T | undefined {
+    const layered = this.layered(key);
+    if (layered !== undefined) return layered.record ?? undefined;
+    const cached = this.cache.get(key) ?? this.cacheBefore.get(key);
+    if (cached !== undefined) return cached;
+    const bytes = this.backing.get(key);
+    if (bytes === undefined) return undefined;
+    const record = this.codec.decode(bytes);
+    this.remember(key, record);
+    return record;
+  }
+
+  put(key: string, record: T): void {
+    this.replace(key, record, null);
+  }
+
+  delete(key: string): void {
+    this.replace(key, null, null);
+  }
+
+  indexed(entry: string, options: { readonly after?: string; readonly limit?: number } = {}): string[] {
+    const after = options.after ?? null;
+    const limit = options.limit ?? Number.MAX_SAFE_INTEGER;
+    const changes = new Map<string, boolean>();
+    for (const layer of [this.committedLayer, ...this.committing, this.current]) {
+      for (const [key, there] of layer.index.get(entry) ?? []) changes.set(key, there);
+    }
+    if (changes.size === 0) return this.backing.indexed(entry, after, limit);
+    // As many more as the layers may take away, so that enough are left.
+    const stored = this.backing.indexed(entry, after, limit + changes.size).filter((key) => changes.get(key) !== false);
+    const keys = new Set(stored);
+    // Beyond the last stored key that was asked for, others may lie between: those come with the next page.
+    for (const [key, there] of changes) if (there && (after === null || compareKeys(key, after) > 0)) keys.add(key);
+    return [...keys].sort(compareKeys).slice(0, limit);
+  }
+
+  /** Ends the present transaction's changes and gives what the changelog has to say of them. */
+  seal(): StateChange[] {
+    const layer = this.current;
+    const changes: StateChange[] = [];
+    for (const [key, { record }] of layer.records) {
+      const bytes = record === null ? null : this.codec.encode(record);
+      layer.records.set(key, { record, bytes });
+      changes.push({ key, bytes });
+    }
+    this.committing.push(layer);
+    this.current = new Layer();
+    return changes;
+  }
+
+  /** Kafka has the oldest sealed transaction; `offset` follows its last record in the changelog. */
+  committed(offset: number): void {
+    const layer = this.committing.shift();
+    if (layer !== undefined) this.committedLayer.mergeFrom(layer);
+    this.offset = offset;
+    this.committedTransactions++;
+    if (
+      this.committedTransactions >= this.limits.flushTransactions ||
+      this.committedLayer.records.size >= this.limits.flushRecords
+    ) {
+      this.flush();
+    }
+  }
+
+  /** Takes records read from the changelog, up to before `offset`. */
+  restore(changes: Iterable<StateChange>, offset: number): void {
+    for (const { key, bytes } of changes) {
+      this.replace(key, bytes === null ? null : this.codec.decode(bytes), bytes);
+    }
+    this.committedLayer.mergeFrom(this.current);
+    this.current = new Layer();
+    this.offset = offset;
+    if (this.committedLayer.records.size >= this.limits.flushRecords) this.flush();
+  }
+
+  /** Writes what Kafka has to the backing. */
+  flush(): void {
+    const layer = this.committedLayer;
+    this.committedTransactions = 0;
+    const bytesOf = function* (): Generator<readonly [string, Buffer | null]> {
+      for (const [key, { bytes }] of layer.records) yield [key, bytes];
+    };
+    this.backing.write({ records: bytesOf(), index: layer.index }, this.meta());
+    this.committedLayer = new Layer();
+    for (const [key, { record }] of layer.records) {
+      if (record === null) this.forget(key);
+      else this.remember(key, record);
+    }
+  }
+
+  /** Forgets everything, the backing included: the changelog is read from its start. */
+  clear(): void {
+    this.discard();
+    this.committedLayer = new Layer();
+    this.cache.clear();
+    this.cacheBefore.clear();
+    this.backing.clear();
+    this.offset = 0;
+  }
+
+  /** Forgets everything that Kafka may not have. */
+  discard(): void {
+    this.current = new Layer();
+    this.committing = [];
+  }
+
+  /** Writes what Kafka has and closes the backing. */
+  async close(): Promise<void> {
+    this.discard();
+    this.flush();
+    await this.backing.close();
+  }
+
+  private meta(): StoreMeta {
+    return { format: STORE_FORMAT, ...this.identity(), offset: this.offset, writtenAtMs: this.nowMs() };
+  }
+
+  private replace(key: string, record: T | null, bytes: Buffer | null): void {
+    const before = this.get(key);
+    const { current } = this;
+    if (before !== undefined) {
+      for (const entry of this.codec.indexEntries(before)) current.markIndex(entry, key, false);
+    }
+    if (record !== null) for (const entry of this.codec.indexEntries(record)) current.markIndex(entry, key, true);
+    current.records.set(key, { record, bytes });
+  }
+
+  private layered(key: string): Entry<T> | undefined {
+    const own = this.current.records.get(key);
+    if (own !== undefined) return own;
+    for (let at = this.committing.length - 1; at >= 0; at--) {
+      const entry = this.committing[at]!.records.get(key);
+      if (entry !== undefined) return entry;
+    }
+    return this.committedLayer.records.get(key);
+  }
+
+  /** Two generations: the older is dropped when the younger is full. */
+  private remember(key: string, record: T): void {
+    if (this.cache.size >= this.limits.cachedRecords / 2) {
+      this.cacheBefore = this.cache;
+      this.cache = new Map();
+    }
+    this.cache.set(key, record);
+  }
+
+  private forget(key: string): void {
+    this.cache.delete(key);
+    this.cacheBefore.delete(key);
+  }
+}

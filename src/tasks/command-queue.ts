@@ -1,0 +1,123 @@
+import type { Command, QueuedCommand, SinkProgress } from '../connector/contract.js';
+
+interface Pending extends QueuedCommand {
+  /** The physical row it is about; null for a new one. */
+  readonly row: string | null;
+  attempts: number;
+  notBeforeMs: number;
+}
+
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 5000;
+
+/**
+ * Commands read and not yet answered, in the order of their topic, and which ones may go next: at most one for a
+ * physical row at a time (I9), a row's in order, a deferred one again after a pause that grows.
+ */
+export class CommandQueue {
+  private readonly pending = new Map<number, Pending>();
+  /** Answered offsets above the lowest pending one, in order of offset. */
+  private answered: number[];
+  /** Everything below was read. */
+  private next: number;
+  private readonly skip: Set<number>;
+
+  /** @param tableOf names the table of an entity: several entities may share one */
+  constructor(
+    progress: SinkProgress,
+    private readonly tableOf: (entity: string) => string,
+  ) {
+    this.next = progress.lowest;
+    this.answered = [...progress.answered];
+    this.skip = new Set(progress.answered);
+  }
+
+  get size(): number {
+    return this.pending.size;
+  }
+
+  /** Answered commands above the lowest unanswered one; bounded by whoever feeds the queue. */
+  get answeredAhead(): number {
+    return this.answered.length;
+  }
+
+  get deferred(): number {
+    let count = 0;
+    for (const { attempts } of this.pending.values()) if (attempts > 0) count++;
+    return count;
+  }
+
+  /** When the oldest command was made, in microseconds; null when none waits. */
+  get oldestMicros(): number | null {
+    for (const { command } of this.pending.values()) return command.madeAtMicros;
+    return null;
+  }
+
+  /** A command from its topic; one that a restart reads again and that is answered already is left out. */
+  add(offset: number, command: Command): void {
+    this.next = offset + 1;
+    if (this.skip.delete(offset)) return;
+    const row = command.key === null ? null : `${this.tableOf(command.entity)}/${command.key}`;
+    this.pending.set(offset, { offset, command, row, attempts: 0, notBeforeMs: 0 });
+  }
+
+  /** A record that is no command for us counts as read. */
+  pass(offset: number): void {
+    this.next = offset + 1;
+  }
+
+  /** What may be applied now. */
+  batch(nowMs: number, limit: number): QueuedCommand[] {
+    const batch: QueuedCommand[] = [];
+    const rows = new Set<string>();
+    for (const waiting of this.pending.values()) {
+      if (batch.length >= limit) break;
+      const { row } = waiting;
+      if (row !== null) {
+        if (rows.has(row)) continue;
+        rows.add(row);
+      }
+      if (waiting.notBeforeMs <= nowMs) batch.push(waiting);
+    }
+    return batch;
+  }
+
+  /** The progress to store beside the data, if exactly these are answered now. */
+  progressAfter(offsets: readonly number[]): SinkProgress {
+    const done = new Set(offsets);
+    let lowest = this.next;
+    for (const offset of this.pending.keys()) {
+      if (!done.has(offset)) {
+        lowest = offset;
+        break;
+      }
+    }
+    const answered = [...this.answered, ...offsets].filter((offset) => offset > lowest).sort((a, b) => a - b);
+    return { lowest, answered };
+  }
+
+  /** The target has committed: the batch's answered commands are done, the deferred ones come again. */
+  settle(answered: readonly number[], deferred: readonly number[], nowMs: number): SinkProgress {
+    const progress = this.progressAfter(answered);
+    for (const offset of answered) this.pending.delete(offset);
+    this.answered = [...progress.answered];
+    for (const offset of deferred) {
+      const waiting = this.pending.get(offset);
+      if (waiting === undefined) continue;
+      waiting.notBeforeMs = nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(waiting.attempts, 10));
+      waiting.attempts++;
+    }
+    return progress;
+  }
+
+  /** Until the first deferred command may go again; null when none waits. */
+  pauseMs(nowMs: number): number | null {
+    let soonest: number | null = null;
+    for (const { attempts, notBeforeMs } of this.pending.values()) {
+      if (attempts === 0) continue;
+      const pause = Math.max(0, notBeforeMs - nowMs);
+      soonest = soonest === null ? pause : Math.min(soonest, pause);
+    }
+    return soonest;
+  }
+}

@@ -1,0 +1,162 @@
+import { Decoder, Encoders } from '../avro/codec.js';
+import { commandOf, OutcomeEncoder } from '../avro/command-codec.js';
+import { KeyEncoder } from '../avro/progress-codec.js';
+import type { OpenedSink, Outcome, Sink, SinkProgress } from '../connector/contract.js';
+import { DuologError } from '../errors/duolog-error.js';
+import { failPoint } from '../failpoints.js';
+import type { LogProducer, LogReader, TopicMessages } from '../log/contract.js';
+import type { EntitySystemPlan } from '../plan/plan.js';
+import { CommandQueue } from './command-queue.js';
+import { readBirth } from './read-last.js';
+import type { Task, TaskContext } from './task.js';
+
+export interface SinkTaskOptions {
+  readonly sync: string;
+  readonly system: string;
+  readonly entities: readonly EntitySystemPlan[];
+  readonly createSink: () => Sink;
+}
+
+/**
+ * The sink commit: the writes, their outcomes and which commands are answered, in one transaction of the target, guarded
+ * by the task's epoch (I4). What the target's own stream does not tell is published before the next batch commits.
+ *
+ *     fence ─▶ take over the target ─▶ seek ─▶ ┌─▶ read ─▶ pick ─▶ [ writes + progress ] ─▶ publish outcomes ─┐
+ *                                              └──────────────────────────────────────────────────────────────┘
+ */
+export class SinkTask implements Task {
+  private readonly topic: string;
+  private readonly decoder: Decoder;
+  private readonly uncaptured: ReadonlySet<string>;
+  private producer: LogProducer | null = null;
+  private sink: Sink | null = null;
+  private reader: LogReader | null = null;
+  private outcomes: { topic: string; keys: KeyEncoder; values: OutcomeEncoder } | null = null;
+  private queue!: CommandQueue;
+  private birth = '';
+  private lastTrimMs = 0;
+
+  constructor(
+    private readonly context: TaskContext,
+    private readonly options: SinkTaskOptions,
+  ) {
+    const { sync, system, entities } = options;
+    this.topic = context.topics.command(sync, system);
+    this.decoder = new Decoder(context.registry);
+    this.uncaptured = new Set(entities.filter(({ captured }) => !captured).map(({ entity }) => entity));
+  }
+
+  async open(): Promise<void> {
+    const { log, prefix } = this.context;
+    const { sync, system, createSink } = this.options;
+    const birth = await readBirth(this.context, sync);
+    if (birth === null) throw new DuologError('SYNC_NOT_BORN', `The stream task of ${sync} has never run.`);
+    this.birth = birth;
+    this.producer = await log.producer(`${prefix}.sink.${sync}.${system}`);
+    await this.registerOutcomes();
+    this.sink = createSink();
+    const opened = await this.sink.open(birth);
+    failPoint('sink.open.after-epoch');
+    await this.publish(opened.unpublished);
+    const progress = await this.startingPoint(opened);
+    const tables = new Map(this.options.entities.map(({ entity, table }) => [entity, table]));
+    this.queue = new CommandQueue(progress, (entity) => tables.get(entity) ?? entity);
+    this.reader = await log.reader([{ topic: this.topic, offset: progress.lowest }]);
+  }
+
+  async step(): Promise<boolean> {
+    const { clock, limits } = this.context;
+    await this.fill();
+    const batch = this.queue.batch(clock.nowMs(), limits.batchRecords);
+    if (batch.length === 0) {
+      this.measure(null);
+      return false;
+    }
+    const startedMs = clock.nowMs();
+    const { outcomes, deferred } = await this.sink!.apply(batch, (answered) => this.queue.progressAfter(answered));
+    await this.publish(outcomes.map(({ outcome }) => outcome));
+    const answered = outcomes.map(({ offset }) => offset);
+    const progress = this.queue.settle(answered, deferred, clock.nowMs());
+    for (const { outcome } of outcomes) this.context.metrics.outcome(outcome.status);
+    this.measure({ records: batch.length, startedMs });
+    await this.trim(progress);
+    return answered.length > 0;
+  }
+
+  async close(): Promise<void> {
+    await this.reader?.close().catch(() => undefined);
+    await this.sink?.close().catch(() => undefined);
+    await this.producer?.close().catch(() => undefined);
+  }
+
+  /** Reads more commands, unless so many wait already that the bound on what is kept in memory or beside the data is near. */
+  private async fill(): Promise<void> {
+    const { clock, limits } = this.context;
+    const { answeredAhead, batchRecords, idleWaitMs, pendingCommands } = limits;
+    const { queue } = this;
+    const full = queue.size >= pendingCommands || queue.answeredAhead + queue.size >= answeredAhead;
+    const ready = queue.batch(clock.nowMs(), 1).length > 0;
+    const pauseMs = Math.min(idleWaitMs, queue.pauseMs(clock.nowMs()) ?? idleWaitMs);
+    if (full) {
+      if (!ready) await clock.pause(pauseMs);
+      return;
+    }
+    const maxRecords = Math.min(batchRecords, pendingCommands - queue.size);
+    const records = await this.reader!.poll({ maxRecords, maxWaitMs: ready ? 0 : pauseMs });
+    await this.decoder.prepare(records.map(({ value }) => value));
+    for (const { offset, value } of records) {
+      const command = value === null ? null : commandOf(this.decoder.decode(value));
+      // A state that was made anew gives its commands new ids; those of the old one mean nothing any more.
+      if (command === null || !command.id.startsWith(this.birth)) queue.pass(offset);
+      else queue.add(offset, command);
+    }
+  }
+
+  /** Outcomes that no change stream of the target tells: acknowledged by Kafka before anything else happens. */
+  private async publish(outcomes: readonly Outcome[]): Promise<void> {
+    const told = outcomes.filter(({ entity }) => this.uncaptured.has(entity));
+    if (told.length === 0 || this.outcomes === null) return;
+    const { topic, keys, values } = this.outcomes;
+    const messages = told.map((outcome) => ({ key: keys.encode(outcome.link), value: values.encode(outcome) }));
+    const sends: TopicMessages[] = [{ topic, messages }];
+    await this.producer!.commit({ sends, task: 'sink' });
+  }
+
+  private async registerOutcomes(): Promise<void> {
+    if (this.uncaptured.size === 0) return;
+    const { registry, topics } = this.context;
+    const encoders = new Encoders(registry);
+    const topic = topics.outcome(this.options.sync, this.options.system);
+    this.outcomes = {
+      topic,
+      keys: await KeyEncoder.register(encoders, topic),
+      values: await OutcomeEncoder.register(encoders, topic),
+    };
+  }
+
+  /** Where the target says it stands; from the start for a target that has not seen this state yet. */
+  private async startingPoint({ progress, birth }: OpenedSink): Promise<SinkProgress> {
+    if (progress !== null && birth === this.birth) return progress;
+    const { earliest } = await this.context.log.bounds(this.topic);
+    return { lowest: earliest, answered: [] };
+  }
+
+  /** Commands below the lowest unanswered one are of use to nobody. */
+  private async trim({ lowest }: SinkProgress): Promise<void> {
+    const { clock, limits, log } = this.context;
+    if (clock.nowMs() - this.lastTrimMs < limits.trimEveryMs) return;
+    this.lastTrimMs = clock.nowMs();
+    failPoint('sink.trim.before');
+    await log.trim(this.topic, lowest);
+  }
+
+  private measure(done: { readonly records: number; readonly startedMs: number } | null): void {
+    const { clock, metrics } = this.context;
+    const nowMs = clock.nowMs();
+    if (done !== null) metrics.committed(done.records, 0, (nowMs - done.startedMs) / 1000);
+    const { oldestMicros, size, deferred } = this.queue;
+    metrics.lag(this.options.system, oldestMicros === null ? 0 : Math.max(0, nowMs - oldestMicros / 1000) / 1000);
+    metrics.inFlight(size);
+    metrics.deferred(deferred);
+  }
+}

@@ -1,0 +1,176 @@
+import { ChangeEncoder } from '../avro/change-codec.js';
+import { Encoders, type Encoder } from '../avro/codec.js';
+import {
+  heartbeatEncoder,
+  heartbeatOf,
+  KeyEncoder,
+  positionEncoder,
+  positionOf,
+  type HeartbeatRecord,
+  type PositionRecord,
+} from '../avro/progress-codec.js';
+import type { Position, Source, SourceBatch, SourceEvent } from '../connector/contract.js';
+import { failPoint } from '../failpoints.js';
+import type { LogMessage, LogProducer, TopicMessages } from '../log/contract.js';
+import type { TableShape } from '../model/table.js';
+import type { EntitySystemPlan } from '../plan/plan.js';
+import { readLast } from './read-last.js';
+import type { Task, TaskContext } from './task.js';
+
+/**
+ * The source commit: change events and the position that follows them, in one Kafka transaction; then, never before,
+ * the system is told that it may forget (I1). One record's changes go to one partition, in the order of the system's
+ * commits (I2).
+ *
+ *     fence ─▶ read position ─▶ open the system ─▶ ┌─▶ next batch ─▶ [ events + position ] ─▶ acknowledge ─┐
+ *                                                  └───────────────────────────────────────────────────────┘
+ */
+export class SourceTask implements Task {
+  private readonly encoders: Encoders;
+  private readonly tables = new Map<TableShape, Table>();
+  private producer: LogProducer | null = null;
+  private source: Source | null = null;
+  private positions!: { key: Buffer; encoder: Encoder<PositionRecord> };
+  private heartbeats!: { key: Buffer; encoder: Encoder<HeartbeatRecord> };
+
+  constructor(
+    private readonly context: TaskContext,
+    private readonly system: string,
+    private readonly entities: readonly EntitySystemPlan[],
+    private readonly createSource: () => Source,
+  ) {
+    this.encoders = new Encoders(context.registry);
+  }
+
+  async open(): Promise<void> {
+    const { log, prefix, topics } = this.context;
+    this.producer = await log.producer(`${prefix}.source.${this.system}`);
+    failPoint('source.open.after-fence');
+    await this.register();
+    const position = await readLast(
+      this.context,
+      topics.position(this.system),
+      this.system,
+      (value) => positionOf(value).position,
+    );
+    const heartbeat = await readLast(
+      this.context,
+      topics.heartbeat(),
+      this.system,
+      (value) => heartbeatOf(value).position,
+    );
+    this.source = this.createSource();
+    await this.source.open({ position, heartbeat });
+  }
+
+  async step(): Promise<boolean> {
+    const { clock, limits, metrics } = this.context;
+    const batch = await this.source!.next(limits.idleWaitMs);
+    if (batch === null) {
+      metrics.lag(this.system, 0);
+      return false;
+    }
+    const startedMs = clock.nowMs();
+    await this.commit(batch);
+    this.measure(batch, startedMs);
+    return true;
+  }
+
+  async close(): Promise<void> {
+    await this.source?.close().catch(() => undefined);
+    await this.producer?.close().catch(() => undefined);
+  }
+
+  private async commit(batch: SourceBatch): Promise<void> {
+    const sends = batch.kind === 'events' ? await this.changes(batch.events) : [];
+    sends.push(
+      batch.kind === 'events' ? this.position(batch.position) : this.heartbeat(batch.position, batch.timeMicros),
+    );
+    await this.producer!.commit({ sends, task: 'source' });
+    failPoint('source.acknowledge.before');
+    await this.source!.acknowledge(batch.position);
+    failPoint('source.acknowledge.after');
+  }
+
+  private async changes(events: readonly SourceEvent[]): Promise<TopicMessages[]> {
+    const byTopic = new Map<string, LogMessage[]>();
+    for (const event of events) {
+      const table = this.tables.get(event.table) ?? (await this.registerTable(event.table));
+      let messages = byTopic.get(table.topic);
+      if (messages === undefined) byTopic.set(table.topic, (messages = []));
+      const key = eventKey(event);
+      messages.push({ key: key === null ? null : table.keys.encode(key), value: table.changes.encode(event) });
+    }
+    return Array.from(byTopic, ([topic, messages]) => ({ topic, messages }));
+  }
+
+  private position(position: Position): TopicMessages {
+    const { key, encoder } = this.positions;
+    const value = encoder.encode({ system: this.system, position, time: this.context.clock.nowMs() * 1000 });
+    return { topic: this.context.topics.position(this.system), messages: [{ key, value }] };
+  }
+
+  /** A quiet system: its position goes with the time, so that it may forget and that time passes for the decision. */
+  private heartbeat(position: Position, timeMicros: number): TopicMessages {
+    const { key, encoder } = this.heartbeats;
+    const value = encoder.encode({ system: this.system, position, sync: null, birth: null, time: timeMicros });
+    return { topic: this.context.topics.heartbeat(), messages: [{ key, value }] };
+  }
+
+  /** All schemas before the first event, so that an incompatible one stops the task and not a batch half way. */
+  private async register(): Promise<void> {
+    const { topics } = this.context;
+    const position = topics.position(this.system);
+    const heartbeat = topics.heartbeat();
+    this.positions = {
+      key: (await KeyEncoder.register(this.encoders, position)).encode(this.system),
+      encoder: await positionEncoder(this.encoders, position),
+    };
+    this.heartbeats = {
+      key: (await KeyEncoder.register(this.encoders, heartbeat)).encode(this.system),
+      encoder: await heartbeatEncoder(this.encoders, heartbeat),
+    };
+    for (const { shape } of this.entities) await this.registerTable(shape);
+  }
+
+  /** Also when a table changes its columns: the new shape is another object. */
+  private async registerTable(shape: TableShape): Promise<Table> {
+    const topic = this.context.topics.change(this.system, shape.entity);
+    const table: Table = {
+      topic,
+      keys: await KeyEncoder.register(this.encoders, topic),
+      changes: await ChangeEncoder.register(this.encoders, topic, shape, this.context.limits.messageBytes),
+    };
+    for (const known of this.tables.keys()) {
+      if (known.entity === shape.entity) this.tables.delete(known);
+    }
+    this.tables.set(shape, table);
+    return table;
+  }
+
+  private measure(batch: SourceBatch, startedMs: number): void {
+    const { clock, metrics } = this.context;
+    const nowMs = clock.nowMs();
+    if (batch.kind === 'heartbeat') return metrics.lag(this.system, 0);
+    metrics.committed(batch.events.length, batch.events.length, (nowMs - startedMs) / 1000);
+    const newest = batch.events.at(-1)?.commitTimeMicros;
+    if (newest !== undefined && newest !== null) metrics.lag(this.system, Math.max(0, nowMs - newest / 1000) / 1000);
+  }
+}
+
+interface Table {
+  readonly topic: string;
+  readonly keys: KeyEncoder;
+  readonly changes: ChangeEncoder;
+}
+
+function eventKey(event: SourceEvent): string | null {
+  switch (event.kind) {
+    case 'change':
+      return event.key;
+    case 'outcome':
+      return event.outcome.key;
+    case 'end':
+      return null;
+  }
+}

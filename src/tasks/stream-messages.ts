@@ -1,0 +1,104 @@
+import { Encoders, type Encoder } from '../avro/codec.js';
+import { CommandEncoder } from '../avro/command-codec.js';
+import { CanonicalEncoder, DecisionEncoder, HoldEncoder } from '../avro/output-codec.js';
+import { heartbeatEncoder, KeyEncoder, type HeartbeatRecord } from '../avro/progress-codec.js';
+import type { Output } from '../decision/outputs.js';
+import type { LogMessage, TopicMessages } from '../log/contract.js';
+import type { SyncPlan } from '../plan/plan.js';
+import type { StateChange } from '../state/store.js';
+import { syncHeartbeatKey } from './read-last.js';
+import type { TaskContext } from './task.js';
+
+interface Writer<T> {
+  readonly topic: string;
+  readonly keys: KeyEncoder;
+  readonly values: T;
+}
+
+/** What the decision says, as messages of their topics. */
+export class StreamMessages {
+  private constructor(
+    private readonly commands: ReadonlyMap<string, Writer<CommandEncoder>>,
+    private readonly canonicals: ReadonlyMap<string, Writer<CanonicalEncoder>>,
+    private readonly decisions: ReadonlyMap<string, Writer<DecisionEncoder>>,
+    private readonly holds: ReadonlyMap<string, Writer<HoldEncoder>>,
+    private readonly heartbeats: Writer<Encoder<HeartbeatRecord>>,
+    private readonly stateTopic: string,
+  ) {}
+
+  /** Registers every schema that the task writes. @throws DuologError SCHEMA_INCOMPATIBLE and others of the registry. */
+  static async register(context: TaskContext, plan: SyncPlan): Promise<StreamMessages> {
+    const { topics } = context;
+    const encoders = new Encoders(context.registry);
+    const writer = async <T>(topic: string, values: Promise<T>): Promise<Writer<T>> => ({
+      topic,
+      keys: await KeyEncoder.register(encoders, topic),
+      values: await values,
+    });
+    const commands = new Map<string, Writer<CommandEncoder>>();
+    for (const system of writtenSystems(plan)) {
+      const topic = topics.command(plan.name, system);
+      commands.set(system, await writer(topic, CommandEncoder.register(encoders, topic)));
+    }
+    const canonicals = new Map<string, Writer<CanonicalEncoder>>();
+    const decisions = new Map<string, Writer<DecisionEncoder>>();
+    const holds = new Map<string, Writer<HoldEncoder>>();
+    for (const entity of plan.entities) {
+      const canonical = topics.canonical(entity.name);
+      const decision = topics.decision(entity.name);
+      const hold = topics.hold(entity.name);
+      canonicals.set(entity.name, await writer(canonical, CanonicalEncoder.register(encoders, canonical, entity)));
+      decisions.set(entity.name, await writer(decision, DecisionEncoder.register(encoders, decision)));
+      holds.set(entity.name, await writer(hold, HoldEncoder.register(encoders, hold)));
+    }
+    const heartbeats = await writer(topics.heartbeat(), heartbeatEncoder(encoders, topics.heartbeat()));
+    return new StreamMessages(commands, canonicals, decisions, holds, heartbeats, topics.state(plan.name));
+  }
+
+  /** In the order of the outputs within each topic. */
+  of(outputs: readonly Output[], changes: readonly StateChange[]): TopicMessages[] {
+    const byTopic = new Map<string, LogMessage[]>();
+    const add = (topic: string, message: LogMessage) => {
+      const messages = byTopic.get(topic);
+      if (messages === undefined) byTopic.set(topic, [message]);
+      else messages.push(message);
+    };
+    for (const output of outputs) this.add(output, add);
+    const sends = Array.from(byTopic, ([topic, messages]) => ({ topic, messages }));
+    const state = changes.map(({ key, bytes }) => ({ key: Buffer.from(key), value: bytes }));
+    return [...sends, { topic: this.stateTopic, messages: state }];
+  }
+
+  /** Tells sinks and standbys which state is alive. */
+  heartbeat(sync: string, birth: string, nowMs: number): TopicMessages {
+    const { topic, keys, values } = this.heartbeats;
+    const value = values.encode({ system: null, position: null, sync, birth, time: nowMs * 1000 });
+    return { topic, messages: [{ key: keys.encode(syncHeartbeatKey(sync)), value }] };
+  }
+
+  private add(output: Output, add: (topic: string, message: LogMessage) => void): void {
+    switch (output.kind) {
+      case 'command': {
+        const { topic, keys, values } = this.commands.get(output.system)!;
+        return add(topic, { key: keys.encode(output.command.link), value: values.encode(output.command) });
+      }
+      case 'canonical': {
+        const { topic, keys, values } = this.canonicals.get(output.entity)!;
+        return add(topic, { key: keys.encode(output.link), value: values.encode(output) });
+      }
+      case 'decision': {
+        const { topic, keys, values } = this.decisions.get(output.entity)!;
+        return add(topic, { key: keys.encode(output.link), value: values.encode(output) });
+      }
+      case 'hold': {
+        const { topic, keys, values } = this.holds.get(output.entity)!;
+        return add(topic, { key: keys.encode(`${output.link},${output.system}`), value: values.encode(output) });
+      }
+    }
+  }
+}
+
+/** Systems that a sync sends commands to. */
+export function writtenSystems(plan: SyncPlan): readonly string[] {
+  return plan.systems.filter((system) => plan.entities.some((entity) => entity.systems[system]?.written === true));
+}

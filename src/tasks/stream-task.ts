@@ -1,0 +1,187 @@
+import type { StreamEvent } from '../decision/events.js';
+import type { Output } from '../decision/outputs.js';
+import { hasCursors, initialState, SYNC_KEY, syncRecord, type StateRecord } from '../decision/state.js';
+import { DuologError } from '../errors/duolog-error.js';
+import { failPoint } from '../failpoints.js';
+import type { LogProducer, LogReader, LogRecord, LogTransaction, TopicMessages } from '../log/contract.js';
+import type { SyncPlan } from '../plan/plan.js';
+import type { Changelog } from '../state/changelog.js';
+import type { State } from '../state/contract.js';
+import { readBirth } from './read-last.js';
+import { streamInputs, StreamReader, type StreamInput } from './stream-inputs.js';
+import { StreamMessages } from './stream-messages.js';
+import type { Task, TaskContext } from './task.js';
+
+/** The decision, bound to a plan. */
+export type Decide = (state: State<StateRecord>, event: StreamEvent) => readonly Output[];
+
+export interface StreamTaskOptions {
+  readonly plan: SyncPlan;
+  readonly decide: Decide;
+  /** Outlives this object: a standby keeps it up to date. */
+  readonly changelog: Changelog;
+  /** An id that is never given twice. */
+  readonly newBirth: () => string;
+}
+
+/**
+ * The stream commit: commands, canonical records, decisions, holds, the changelog of the state and the consumed
+ * offsets, in one Kafka transaction; then the local store may have them (I3).
+ *
+ *     fence ─▶ restore ─▶ seek ─▶ ┌─▶ read ─▶ decide ─▶ [ outputs + changelog + offsets ] ─▶ store ─┐
+ *                                 └────────────────────────────────────────────────────────────────┘
+ */
+export class StreamTask implements Task {
+  private readonly inputs: readonly StreamInput[];
+  private readonly records: StreamReader;
+  private producer: LogProducer | null = null;
+  private reader: LogReader | null = null;
+  private messages!: StreamMessages;
+  /** Read and not yet decided. */
+  private waiting: readonly LogRecord[] = [];
+  /** Next offset of each topic. */
+  private consumed: Record<string, number> = {};
+  /** Commit time of the last event taken, by system. */
+  private readonly newest = new Map<string, number>();
+  private lastOffsetsMs = 0;
+  private readonly lastTrimMs = new Map<string, number>();
+
+  constructor(
+    private readonly context: TaskContext,
+    private readonly options: StreamTaskOptions,
+  ) {
+    this.inputs = streamInputs(options.plan, context.topics);
+    this.records = new StreamReader(this.inputs, options.plan, context.registry);
+  }
+
+  async open(): Promise<void> {
+    const { log, prefix } = this.context;
+    const { plan, changelog } = this.options;
+    this.producer = await log.producer(`${prefix}.stream.${plan.name}`);
+    failPoint('stream.open.after-fence');
+    this.messages = await StreamMessages.register(this.context, plan);
+    await changelog.catchUp(await readBirth(this.context, plan.name));
+    failPoint('stream.open.after-restore');
+    await this.begin();
+    this.reader = await log.reader(this.inputs.map(({ topic }) => ({ topic, offset: this.consumed[topic]! })));
+  }
+
+  async step(): Promise<boolean> {
+    const { clock, limits, metrics } = this.context;
+    const { store } = this.options.changelog;
+    if (this.waiting.length === 0 && !hasCursors(store)) {
+      const { batchRecords, idleWaitMs } = limits;
+      this.waiting = await this.reader!.poll({ maxRecords: batchRecords, maxWaitMs: idleWaitMs });
+      if (this.waiting.length === 0) {
+        for (const system of this.newest.keys()) metrics.lag(system, 0);
+        return false;
+      }
+      await this.records.prepare(this.waiting);
+    }
+    const startedMs = clock.nowMs();
+    const { outputs, taken } = this.decide();
+    await this.commit(outputs);
+    this.measure(taken, outputs, startedMs);
+    await this.trim();
+    return true;
+  }
+
+  async close(): Promise<void> {
+    await this.reader?.close().catch(() => undefined);
+    await this.producer?.close().catch(() => undefined);
+    this.options.changelog.store.discard();
+  }
+
+  /** Decides what was read, and first of all what is left of earlier events, until there is enough for one transaction. */
+  private decide(): { readonly outputs: readonly Output[]; readonly taken: number } {
+    const { limits } = this.context;
+    const { changelog, decide } = this.options;
+    const outputs: Output[] = [];
+    let steps = 0;
+    let taken = 0;
+    while (outputs.length < limits.batchOutputs && steps++ < limits.batchOutputs) {
+      const event = hasCursors(changelog.store) ? CONTINUE : this.records.event(this.waiting[taken]!);
+      if (event !== CONTINUE) this.take(this.waiting[taken++]!, event);
+      if (event !== null) for (const output of decide(changelog.store, event)) outputs.push(output);
+      if (taken === this.waiting.length && !hasCursors(changelog.store)) break;
+    }
+    this.waiting = this.waiting.slice(taken);
+    return { outputs, taken };
+  }
+
+  private take(record: LogRecord, event: StreamEvent | null): void {
+    this.consumed[record.topic] = record.offset + 1;
+    if (event === null || event.kind === 'continue' || event.kind === 'heartbeat') return;
+    if (event.commitTimeMicros !== null) this.newest.set(event.system, event.commitTimeMicros);
+  }
+
+  private async commit(outputs: readonly Output[], more: readonly TopicMessages[] = []): Promise<void> {
+    const { changelog } = this.options;
+    const { store } = changelog;
+    store.put(SYNC_KEY, { ...syncRecord(store)!, consumed: { ...this.consumed } });
+    const sends = [...this.messages.of(outputs, changelog.seal()), ...more];
+    failPoint('stream.decide.after');
+    const { offsets } = await this.producer!.commit({ sends, ...this.groupOffsets(), task: 'stream' });
+    failPoint('stream.flush.before');
+    store.committed(offsets.get(changelog.topic)!);
+    failPoint('stream.flush.after');
+  }
+
+  /** Checks that the state is of this configuration, or begins one; says which state is alive. */
+  private async begin(): Promise<void> {
+    const { clock } = this.context;
+    const { changelog, plan, newBirth } = this.options;
+    const { store } = changelog;
+    if (syncRecord(store) === undefined) initialState(store, { birth: newBirth(), fingerprint: plan.fingerprint });
+    const sync = syncRecord(store)!;
+    if (sync.fingerprint !== plan.fingerprint) {
+      throw new DuologError('CONFIG_CHANGED', `The state of ${plan.name} was made under another configuration.`);
+    }
+    this.consumed = { ...sync.consumed };
+    for (const input of this.inputs) this.consumed[input.topic] ??= await this.firstOffset(input);
+    await this.commit([], [this.messages.heartbeat(plan.name, sync.birth, clock.nowMs())]);
+  }
+
+  /** A topic not read before is read from its very start; if that is gone, what it told is lost to this state. */
+  private async firstOffset({ kind, topic }: StreamInput): Promise<number> {
+    const { earliest } = await this.context.log.bounds(topic);
+    if (earliest > 0 && kind !== 'heartbeat') {
+      throw new DuologError(
+        'HISTORY_MISSING',
+        `The beginning of ${topic} has been deleted, and the state knows nothing of it.`,
+      );
+    }
+    return earliest;
+  }
+
+  /** For whoever looks at the group with Kafka's tools; now and then is enough. */
+  private groupOffsets(): Pick<LogTransaction, 'consumed'> {
+    const { clock, prefix } = this.context;
+    if (clock.nowMs() - this.lastOffsetsMs < GROUP_OFFSETS_EVERY_MS) return {};
+    this.lastOffsetsMs = clock.nowMs();
+    const offsets = Object.entries(this.consumed).map(([topic, offset]) => ({ topic, offset }));
+    return { consumed: { group: `${prefix}.stream.${this.options.plan.name}`, offsets } };
+  }
+
+  private measure(taken: number, outputs: readonly Output[], startedMs: number): void {
+    const { clock, metrics } = this.context;
+    const nowMs = clock.nowMs();
+    metrics.committed(taken, outputs.length, (nowMs - startedMs) / 1000);
+    for (const [system, micros] of this.newest) metrics.lag(system, Math.max(0, nowMs - micros / 1000) / 1000);
+    for (const output of outputs) if (output.kind === 'decision') metrics.decision(output.entity, output.decision);
+  }
+
+  /** Outcomes are of use to nobody else: what was consumed goes. */
+  private async trim(): Promise<void> {
+    const { clock, limits, log } = this.context;
+    for (const { kind, topic } of this.inputs) {
+      const nowMs = clock.nowMs();
+      if (kind !== 'outcome' || nowMs - (this.lastTrimMs.get(topic) ?? 0) < limits.trimEveryMs) continue;
+      this.lastTrimMs.set(topic, nowMs);
+      await log.trim(topic, this.consumed[topic]!);
+    }
+  }
+}
+
+const GROUP_OFFSETS_EVERY_MS = 5000;
+const CONTINUE: StreamEvent = { kind: 'continue' };
