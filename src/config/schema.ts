@@ -81,42 +81,32 @@ const systemSchema = z.discriminatedUnion('connector', [
   }),
 ]);
 
-const limitsSchema = z.strictObject({
-  source: z
-    .strictObject({
-      batchEvents: z
-        .int()
-        .min(1)
-        .max(2000)
-        .default(1000)
-        .meta({ description: 'Events in one Kafka transaction of a source, at most.' }),
-      batchBytes: sizeBytes.prefault('4MB').meta({ description: 'Bytes in one Kafka transaction of a source, about.' }),
-    })
-    .prefault({})
-    .meta({ description: 'Limits of the source tasks.' }),
-  stream: z
-    .strictObject({
-      batchEvents: z
-        .int()
-        .min(1)
-        .max(2000)
-        .default(1000)
-        .meta({ description: 'Events decided in one Kafka transaction, at most.' }),
-    })
-    .prefault({})
-    .meta({ description: 'Limits of the stream tasks.' }),
-  sink: z
-    .strictObject({
-      batchCommands: z
-        .int()
-        .min(1)
-        .max(5000)
-        .default(1000)
-        .meta({ description: 'Commands in one transaction of a target, at most.' }),
-    })
-    .prefault({})
-    .meta({ description: 'Limits of the sink tasks.' }),
-});
+const limitsSchema = z
+  .strictObject({
+    batchRecords: z.int().min(1).max(10_000).default(1000).meta({
+      description: 'Events or commands that a task takes for one transaction, at most.',
+    }),
+    batchBytes: sizeBytes
+      .prefault('4MB')
+      .meta({ description: 'Bytes that a source takes for one transaction, about.' }),
+    batchOutputs: z.int().min(1).max(100_000).default(4000).meta({
+      description: 'Commands, records, decisions and holds that a stream task gathers before it commits, about.',
+    }),
+    pendingCommands: z.int().min(1).max(100_000).default(4000).meta({
+      description: 'Commands that a sink has read and not yet answered, at most.',
+    }),
+    answeredAhead: z.int().min(1).max(100_000).default(10_000).meta({
+      description:
+        'Answers that a sink may be ahead of the oldest command without one (whose row somebody has locked); at the bound it waits.',
+    }),
+    idleWait: durationMs
+      .prefault('50ms')
+      .meta({ description: 'Longest wait for something to do before a task looks around.' }),
+    trimEvery: durationMs
+      .prefault('30s')
+      .meta({ description: 'Time between two trimmings of a topic behind its readers.' }),
+  })
+  .transform(({ idleWait, trimEvery, ...limits }) => ({ ...limits, idleWaitMs: idleWait, trimEveryMs: trimEvery }));
 
 const retentionSchema = z
   .strictObject({

@@ -319,7 +319,7 @@ describe('the fingerprint of what decides', () => {
     const same = base
       .replace('name: string, vat: "string?",', 'vat: "string?", name: string,')
       .replace('url: x', 'url: z');
-    expect(planOf(`${same}limits: { sink: { batchCommands: 7 } }`).fingerprint).toBe(planOf(base).fingerprint);
+    expect(planOf(`${same}limits: { batchRecords: 7 }`).fingerprint).toBe(planOf(base).fingerprint);
     expect(compareWith(same)).toEqual({ kind: 'same' });
   });
 
