@@ -1,0 +1,85 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Databases, Edit, Played } from './edits.js';
+import type { Decision, Subscriber } from './subscriber.js';
+
+/** An edit that was played, with what came of it. */
+export interface Shown {
+  readonly title: string;
+  readonly done: readonly string[];
+  readonly arrivals: readonly { readonly system: string; readonly what: string; readonly latencyMs: number }[];
+  readonly why: readonly string[];
+}
+
+const arrivalTimeoutMs = 30_000;
+const decisionTimeoutMs = 2_000;
+const graceMs = 200;
+
+/**
+ * Plays an edit and watches it arrive. The latency counts from the edit's COMMIT to the first look that finds it.
+ * @throws Error naming what did not arrive in time.
+ */
+export async function play(edit: Edit, databases: Databases, subscriber: Subscriber): Promise<Shown> {
+  const mark = subscriber.mark();
+  const played = await edit.play(databases);
+  const committed = performance.now();
+  const arrivals = await Promise.all(
+    played.arrivals.map(async ({ system, what, query, parameters }) => {
+      await until(
+        async () => (await databases[system].query(query, [...parameters])).rowCount !== 0,
+        arrivalTimeoutMs,
+        `${edit.title}: ${what} did not arrive in the ${system}`,
+      );
+      return { system, what, latencyMs: performance.now() - committed };
+    }),
+  );
+  const decided = await published(played, subscriber, mark);
+  const versions = subscriber.versions(played.record, mark);
+  return {
+    title: edit.title,
+    done: played.done,
+    arrivals,
+    why: [
+      ...(decided.length === 0 ? [played.why] : decided.map(inWords)),
+      ...(versions > 1 ? [`the agreed record was published ${versions} times`] : []),
+    ],
+  };
+}
+
+/**
+ * The decisions that came with the edit. They are read beside the databases and beside the agreed record: once that is
+ * there a moment more is waited for them.
+ */
+async function published(
+  { record, conflict }: Played,
+  subscriber: Subscriber,
+  mark: number,
+): Promise<readonly Decision[]> {
+  let deadline = Date.now() + decisionTimeoutMs;
+  let told = false;
+  while (Date.now() < deadline) {
+    const decisions = subscriber.decisions(record, mark);
+    if (decisions.length > 0) return decisions;
+    if (!told && !conflict && subscriber.mark() > mark) {
+      told = true;
+      deadline = Date.now() + graceMs;
+    }
+    await delay(20);
+  }
+  return [];
+}
+
+function inWords({ decision, rule, winner, fields }: Decision): string {
+  const sides = fields.flatMap(({ field, sides: all }) =>
+    all.map(({ system, value, absent }) => `${system} ${field}: ${absent ? 'deleted' : String(value)}`),
+  );
+  const outcome = winner === null ? 'a person must say' : `${winner} wins`;
+  return `${decision}: ${outcome}, because ${rule} (${sides.join('; ')})`;
+}
+
+async function until(condition: () => Promise<boolean>, timeoutMs: number, failure: string): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`${failure} within ${timeoutMs / 1000} s`);
+    await delay(3);
+  }
+}

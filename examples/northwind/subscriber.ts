@@ -1,0 +1,139 @@
+import avsc from 'avsc';
+import { Kafka, logLevel } from '../../src/kafka/kafkajs.js';
+import { entities } from './compare.js';
+
+/**
+ * What Duolog tells the world, read as any subscriber would: the agreed records, and why a value lost.
+ * Only committed messages are read.
+ */
+export interface Subscriber {
+  /** A point in what was read, for the questions below. */
+  mark(): number;
+  /** The decisions about a record since the mark. */
+  decisions(record: RecordName, mark: number): readonly Decision[];
+  /** How often the agreed record was published since the mark. */
+  versions(record: RecordName, mark: number): number;
+  /** The agreed record as published last. */
+  agreed(record: RecordName): Agreed | undefined;
+  /** All decisions so far. */
+  decided(): number;
+  stop(): Promise<void>;
+}
+
+/** A record by its key in one of the systems. */
+export interface RecordName {
+  readonly entity: string;
+  readonly system: 'erp' | 'crm';
+  readonly key: string;
+}
+
+export interface Agreed {
+  readonly link: string;
+  readonly fields: Readonly<{ [field: string]: unknown }>;
+  readonly keys: Readonly<{ [system: string]: string }>;
+  readonly set: Readonly<{ [field: string]: { readonly system: string } }>;
+}
+
+export interface Decision {
+  readonly link: string;
+  readonly decision: string;
+  readonly winner: string | null;
+  readonly rule: string;
+  readonly fields: readonly {
+    readonly field: string;
+    readonly sides: readonly { readonly system: string; readonly value: unknown; readonly absent: boolean }[];
+  }[];
+}
+
+/** More than a demo ever says; the oldest go first. */
+const keptMessages = 50_000;
+
+/** Reads the topics of `prefix` from their beginning. @throws kafkajs' error where the brokers do not answer. */
+export async function subscribe(brokers: readonly string[], registry: string, prefix: string): Promise<Subscriber> {
+  const kafka = new Kafka({ clientId: 'northwind-demo', brokers: [...brokers], logLevel: logLevel.NOTHING });
+  const consumer = kafka.consumer({
+    groupId: `northwind-demo-${process.pid}-${Date.now()}`,
+    maxWaitTimeInMs: 100,
+    minBytes: 1,
+  });
+  const seen = new Seen();
+  const decode = decoder(registry);
+  await consumer.connect();
+  const topics = entities.flatMap((entity) => ['canonical', 'decision'].map((what) => `${prefix}.${what}.${entity}`));
+  await consumer.subscribe({ topics, fromBeginning: true });
+  await consumer.run({
+    eachMessage: async ({ topic, message }) => {
+      if (message.value === null) return;
+      const [what, entity] = topic.split('.').slice(-2);
+      seen.add(what ?? '', entity ?? '', await decode(message.value));
+    },
+  });
+  return {
+    mark: () => seen.total,
+    decisions: (record, mark) => seen.decisions(record, mark),
+    versions: (record, mark) => seen.versions(record, mark),
+    agreed: (record) => seen.agreed(record),
+    decided: () => seen.decided,
+    stop: () => consumer.disconnect(),
+  };
+}
+
+class Seen {
+  total = 0;
+  decided = 0;
+  readonly #decisions: { readonly at: number; readonly decision: Decision }[] = [];
+  readonly #versions: { readonly at: number; readonly entity: string; readonly agreed: Agreed }[] = [];
+
+  add(what: string, entity: string, value: unknown): void {
+    this.total += 1;
+    if (what === 'decision') {
+      this.decided += 1;
+      this.#decisions.push({ at: this.total, decision: value as Decision });
+    } else this.#versions.push({ at: this.total, entity, agreed: value as Agreed });
+    for (const list of [this.#decisions, this.#versions]) if (list.length > keptMessages) list.shift();
+  }
+
+  agreed({ entity, system, key }: RecordName): Agreed | undefined {
+    return this.#versions.findLast((version) => version.entity === entity && version.agreed.keys[system] === key)
+      ?.agreed;
+  }
+
+  versions(record: RecordName, mark: number): number {
+    const link = this.agreed(record)?.link;
+    return this.#versions.filter(({ agreed, at }) => agreed.link === link && at > mark).length;
+  }
+
+  decisions(record: RecordName, mark: number): Decision[] {
+    const link = this.agreed(record)?.link;
+    const found = this.#decisions.filter(({ decision, at }) => decision.link === link && at > mark);
+    return found.map(({ decision }) => decision);
+  }
+}
+
+/** Messages name their schema by number: a zero byte, the number in four bytes, then Avro. */
+function decoder(registry: string): (message: Buffer) => Promise<unknown> {
+  const types = new Map<number, Promise<avsc.Type>>();
+  const fetchType = async (id: number) => {
+    const response = await fetch(`${registry}/schemas/ids/${id}`);
+    const { schema } = (await response.json()) as { schema: string };
+    return avsc.Type.forSchema(JSON.parse(schema) as avsc.Schema);
+  };
+  return async (message) => {
+    const id = message.readUInt32BE(1);
+    const type = types.get(id) ?? fetchType(id);
+    types.set(id, type);
+    return plain((await type).fromBuffer(message.subarray(5)));
+  };
+}
+
+/** The parser wraps a value of an ambiguous union as { type: value }: unwrapped, level by level. */
+function plain(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null || Buffer.isBuffer(value)) return value;
+  const entries = Object.entries(value);
+  const [only] = entries;
+  if (entries.length === 1 && only !== undefined && unionTypes.has(only[0])) return plain(only[1]);
+  return Object.fromEntries(entries.map(([name, part]) => [name, plain(part)]));
+}
+
+const unionTypes = new Set(['boolean', 'int', 'long', 'double', 'string', 'bytes', 'duolog.Reference']);
