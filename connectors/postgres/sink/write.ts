@@ -1,0 +1,213 @@
+import type { QueuedCommand } from '../../../src/connector/contract.js';
+import { recordKey, recordKeyParts, type Row, type Value } from '../../../src/model/value.js';
+import { Answers } from './answers.js';
+import { type CommandGroup, groupParameters, keyParameters } from './command-group.js';
+import { settled } from './failures.js';
+import type { Answer, Session, Statement } from './session.js';
+import { imageOf, keyOf, type TargetTable } from './target-table.js';
+
+/** A trigger gave an inserted row another key than its default, or kept it out: the rows must go in one by one. */
+export class KeysUnknown extends Error {
+  constructor(readonly table: TargetTable) {
+    super(`The key of a row inserted into ${table.plan.table} is not the one its default gave`);
+  }
+}
+
+const KEPT_OUT = {
+  code: '02000',
+  message: 'a trigger, a rule or row-level security of the table keeps the row from being written',
+  constraint: null,
+  column: null,
+  blockingKey: null,
+} as const;
+
+/**
+ * Writes the groups in the transaction that is open, all statements sent at once, and finds out about every row that
+ * was not written: refused with the image met, unchanged, or held by somebody else (I7).
+ * @throws the driver's error of the first statement that failed; KeysUnknown.
+ */
+export async function writeGroups(session: Session, groups: readonly CommandGroup[]): Promise<Answers> {
+  const answers = new Answers();
+  const left = await sendWrites(session, groups, answers);
+  if (left.length === 0) return answers;
+  // A row as expected that was not written was changed back meanwhile, and is locked now: once more.
+  const again = await inspect(session, left, answers);
+  const kept = again.length === 0 ? [] : await sendWrites(session, again, answers);
+  for (const queued of kept.flatMap(({ commands }) => commands)) answers.failed(queued, KEPT_OUT);
+  return answers;
+}
+
+/** The same, but rows that somebody else holds are left out beforehand, without waiting for any. */
+export async function writeUnlocked(session: Session, groups: readonly CommandGroup[]): Promise<Answers> {
+  const answers = new Answers();
+  const locked = await lockRows(session, groups, answers);
+  answers.add(await writeGroups(session, locked));
+  return answers;
+}
+
+/** @returns the commands whose rows were not written. */
+async function sendWrites(
+  session: Session,
+  groups: readonly CommandGroup[],
+  answers: Answers,
+): Promise<CommandGroup[]> {
+  const sent = groups.map((group) =>
+    writesOneByOne(group) ? settled(oneByOne(session, group)) : settled([session.query(writeStatement(group))]),
+  );
+  const received = await Promise.all(sent);
+  const left: CommandGroup[] = [];
+  for (const [at, group] of groups.entries()) {
+    const unwritten = writesOneByOne(group)
+      ? takeKeysOneByOne(group, received[at]!, answers)
+      : takeAnswer(group, received[at]![0]!, answers);
+    if (unwritten.length > 0) left.push({ form: group.form, commands: unwritten });
+  }
+  return left;
+}
+
+function writesOneByOne({ form }: CommandGroup): boolean {
+  return form.operation === 'insert' && form.table.rowByRow;
+}
+
+function writeStatement(group: CommandGroup): Statement {
+  return { text: group.form.statements.write, values: groupParameters(group), prepared: true };
+}
+
+function oneByOne(session: Session, { form, commands }: CommandGroup): Promise<Answer>[] {
+  const text = form.statements.writeOne!;
+  return commands.map((queued) => {
+    const values = groupParameters({ form, commands: [queued] });
+    return session.query({ text, values, prepared: true });
+  });
+}
+
+function takeKeysOneByOne({ form, commands }: CommandGroup, received: readonly Answer[], answers: Answers) {
+  return commands.filter((queued, at) => {
+    const row = received[at]!.rows[0];
+    if (row !== undefined) answers.applied(queued, keyOf(form.table, row));
+    return row === undefined;
+  });
+}
+
+function takeAnswer(group: CommandGroup, answer: Answer, answers: Answers): readonly QueuedCommand[] {
+  return group.form.statements.answer === 'keys'
+    ? takeKeys(group, answer, answers)
+    : takeNumbers(group, answer, answers);
+}
+
+function takeNumbers(group: CommandGroup, answer: Answer, answers: Answers): readonly QueuedCommand[] {
+  const { form, commands } = group;
+  const [written, numbers, tried] = answer.rows[0] ?? [];
+  if (tried !== undefined && tried !== written) throw new KeysUnknown(form.table);
+  if (numbers === null || numbers === undefined) {
+    if (Number(written) === 0) return commands;
+    for (const queued of commands) answers.applied(queued, writtenKey(form.table, queued));
+    return [];
+  }
+  const applied = new Set(numbers.slice(1, -1).split(',').map(Number));
+  return commands.filter((queued, at) => {
+    const isApplied = applied.has(at + 1);
+    if (isApplied) answers.applied(queued, writtenKey(form.table, queued));
+    return !isApplied;
+  });
+}
+
+function takeKeys({ form, commands }: CommandGroup, answer: Answer, answers: Answers): readonly QueuedCommand[] {
+  const keys = new Map<number, string>();
+  for (const [number, ...key] of answer.rows) {
+    if (key.some((part) => part === null)) throw new KeysUnknown(form.table);
+    keys.set(Number(number), keyOf(form.table, key));
+  }
+  return commands.filter((queued, at) => {
+    const key = keys.get(at + 1);
+    if (key !== undefined) answers.applied(queued, key);
+    return key === undefined;
+  });
+}
+
+/** The record's key after the write: a command may set key columns itself. */
+function writtenKey({ plan, key }: TargetTable, { command }: QueuedCommand): string {
+  if (command.key !== null && !key.some(({ name }) => name in command.set)) return command.key;
+  const parts = command.key === null ? [] : recordKeyParts(command.key);
+  const row: Record<string, Value> = {};
+  for (const [place, { name }] of key.entries()) row[name] = command.set[name] ?? parts[place] ?? null;
+  return recordKey(row, plan.shape.key);
+}
+
+/** Locks what can be locked at once; what somebody holds is deferred, what does not exist is refused. */
+async function lockRows(session: Session, groups: readonly CommandGroup[], answers: Answers): Promise<CommandGroup[]> {
+  const locked: CommandGroup[] = [];
+  for (const group of groups) {
+    const { lock } = group.form.statements;
+    if (lock === null) {
+      locked.push(group);
+      continue;
+    }
+    const answer = await session.query({ text: lock, values: keyParameters(group), prepared: true });
+    const numbers = new Set(answer.rows.map(([number]) => Number(number)));
+    const held = group.commands.filter((_, at) => numbers.has(at + 1));
+    const rest = group.commands.filter((_, at) => !numbers.has(at + 1));
+    if (held.length > 0) locked.push({ form: group.form, commands: held });
+    if (rest.length > 0) await deferOrRefuse(session, { form: group.form, commands: rest }, answers);
+  }
+  return locked;
+}
+
+async function deferOrRefuse(session: Session, group: CommandGroup, answers: Answers): Promise<void> {
+  const text = group.form.statements.exists!;
+  const answer = await session.query({ text, values: keyParameters(group), prepared: true });
+  const existing = new Set(answer.rows.map(([number]) => Number(number)));
+  for (const [at, queued] of group.commands.entries()) {
+    if (existing.has(at + 1)) answers.defer(queued);
+    else answers.refused(queued, queued.command.key, null, 'there is no such row');
+  }
+}
+
+/** @returns the commands whose row is as they expect after all. */
+async function inspect(session: Session, groups: readonly CommandGroup[], answers: Answers): Promise<CommandGroup[]> {
+  const again: CommandGroup[] = [];
+  for (const group of groups) {
+    const text = group.form.statements.inspect;
+    const answer = await session.query({ text, values: groupParameters(group), prepared: true });
+    const seen = new Map(answer.rows.map((row) => [Number(row[0]), row] as const));
+    const unseen = group.commands.filter((_, at) => !seen.has(at + 1));
+    const asExpected = group.commands.filter((queued, at) => {
+      const row = seen.get(at + 1);
+      return row !== undefined && !judge(group.form.table, queued, row, answers);
+    });
+    if (group.form.operation === 'insert') asExpected.push(...unseen);
+    else if (unseen.length > 0) await deferOrRefuse(session, { form: group.form, commands: unseen }, answers);
+    if (asExpected.length > 0) again.push({ form: group.form, commands: asExpected });
+  }
+  return again;
+}
+
+/** Answers from what the row shows; false when it shows what was expected and should have been written. */
+function judge(
+  table: TargetTable,
+  queued: QueuedCommand,
+  [, holds, same, ...texts]: readonly (string | null)[],
+  answers: Answers,
+): boolean {
+  const { command } = queued;
+  if (holds === 't') {
+    if (command.operation !== 'update' || same !== 't') return false;
+    answers.unchanged(queued, command.key!);
+    return true;
+  }
+  const met = imageOf(table, texts);
+  const key = recordKey(met, table.plan.shape.key);
+  answers.refused(queued, key, met, refusal(queued, key, met));
+  return true;
+}
+
+/** Names columns, never values. */
+function refusal({ command }: QueuedCommand, key: string, met: Row): string {
+  if (command.operation === 'insert') {
+    const shown = command.absent.find((row) => Object.keys(row).every((name) => met[name] === row[name]));
+    if (shown !== undefined) return `a row shows the same ${Object.keys(shown).join(', ')} already`;
+    return key === command.key ? 'the row exists already' : 'a row is in the way already';
+  }
+  const different = Object.keys(command.expect).filter((name) => met[name] !== command.expect[name]);
+  return `the row shows other values than expected in ${different.join(', ')}`;
+}

@@ -1,0 +1,97 @@
+import type { ColumnType } from '../../src/model/table.js';
+import type { Value } from '../../src/model/value.js';
+
+/** A column value as the text that Postgres reads for it; the reverse of values.ts. */
+export function valueText(value: NonNullable<Value>, type: ColumnType): string {
+  switch (type.kind) {
+    case 'boolean':
+      return value === true ? 't' : value === false ? 'f' : String(value);
+    case 'date':
+      return typeof value === 'number' ? dateText(value) : String(value);
+    case 'timestamp':
+      return typeof value === 'number' || typeof value === 'bigint' ? timestampText(value, '') : String(value);
+    case 'timestamptz':
+      return typeof value === 'number' || typeof value === 'bigint' ? timestampText(value, '+00') : String(value);
+    case 'time':
+      return typeof value === 'number' ? timeText(value) : String(value);
+    case 'bytes':
+      return `\\x${String(value)}`;
+    default:
+      return typeof value === 'string' ? value : String(value);
+  }
+}
+
+/** The same for a part of a record key, which is `String(value)` of the value's form. */
+export function keyPartText(part: string, type: ColumnType): string {
+  switch (type.kind) {
+    case 'date':
+    case 'time':
+    case 'timestamp':
+    case 'timestamptz':
+      return /^-?\d+$/.test(part) ? valueText(numberOf(part), type) : part;
+    case 'bytes':
+      return valueText(part, type);
+    default:
+      return part;
+  }
+}
+
+function numberOf(digits: string): number | bigint {
+  const number = Number(digits);
+  return Number.isSafeInteger(number) ? number : BigInt(digits);
+}
+
+const MICROS_PER_DAY = 86_400_000_000;
+
+function timestampText(micros: number | bigint, zone: string): string {
+  const [day, clock] = typeof micros === 'number' ? split(micros) : splitLarge(micros);
+  const date = dateText(day);
+  const time = `${timeText(clock)}${zone}`;
+  return date.endsWith(' BC') ? `${date.slice(0, -3)} ${time} BC` : `${date} ${time}`;
+}
+
+function split(micros: number): readonly [day: number, clock: number] {
+  const day = Math.floor(micros / MICROS_PER_DAY);
+  return [day, micros - day * MICROS_PER_DAY];
+}
+
+function splitLarge(micros: bigint): readonly [day: number, clock: number] {
+  const perDay = BigInt(MICROS_PER_DAY);
+  const clock = ((micros % perDay) + perDay) % perDay;
+  return [Number((micros - clock) / perDay), Number(clock)];
+}
+
+function timeText(micros: number): string {
+  const seconds = Math.floor(micros / 1_000_000);
+  const fraction = micros - seconds * 1_000_000;
+  const text = `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+  return fraction === 0 ? text : `${text}.${String(fraction).padStart(6, '0')}`;
+}
+
+/** Rows of a batch often share their day. */
+let lastDay = Number.NaN;
+let lastText = '';
+
+/** Days since 1970 in the proleptic Gregorian calendar, `0044-03-15 BC` before year 1. Howard Hinnant's algorithm. */
+function dateText(day: number): string {
+  if (day === lastDay) return lastText;
+  const shifted = day + 719_468;
+  const era = Math.floor(shifted / 146_097);
+  const dayOfEra = shifted - era * 146_097;
+  const yearOfEra = Math.floor(
+    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
+  );
+  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
+  const shiftedMonth = Math.floor((5 * dayOfYear + 2) / 153);
+  const month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9;
+  const dayOfMonth = dayOfYear - Math.floor((153 * shiftedMonth + 2) / 5) + 1;
+  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
+  const shown = String(year > 0 ? year : 1 - year).padStart(4, '0');
+  lastDay = day;
+  lastText = `${shown}-${two(month)}-${two(dayOfMonth)}${year > 0 ? '' : ' BC'}`;
+  return lastText;
+}
+
+function two(number: number): string {
+  return number < 10 ? `0${number}` : String(number);
+}
