@@ -73,6 +73,7 @@ export class SinkTask implements Task {
       return false;
     }
     const startedMs = clock.nowMs();
+    this.context.metrics.behind(this.options.system, this.queue.oldestMicros);
     const { outcomes, deferred } = await this.sink!.apply(batch, (answered) => this.queue.progressAfter(answered));
     await this.publish(outcomes.map(({ outcome }) => outcome));
     const answered = outcomes.map(({ offset }) => offset);
@@ -138,6 +139,12 @@ export class SinkTask implements Task {
   private async startingPoint({ progress, birth }: OpenedSink): Promise<SinkProgress> {
     if (progress !== null && birth === this.birth) return progress;
     const { earliest } = await this.context.log.bounds(this.topic);
+    if (birth === null && earliest > 0) {
+      throw new DuologError(
+        'HISTORY_MISSING',
+        `The beginning of ${this.topic} has been deleted, and the target knows nothing of it.`,
+      );
+    }
     return { lowest: earliest, answered: [] };
   }
 
@@ -152,10 +159,9 @@ export class SinkTask implements Task {
 
   private measure(done: { readonly records: number; readonly startedMs: number } | null): void {
     const { clock, metrics } = this.context;
-    const nowMs = clock.nowMs();
-    if (done !== null) metrics.committed(done.records, 0, (nowMs - done.startedMs) / 1000);
+    if (done !== null) metrics.committed(done.records, 0, (clock.nowMs() - done.startedMs) / 1000);
     const { oldestMicros, size, deferred } = this.queue;
-    metrics.lag(this.options.system, oldestMicros === null ? 0 : Math.max(0, nowMs - oldestMicros / 1000) / 1000);
+    metrics.behind(this.options.system, oldestMicros);
     metrics.inFlight(size);
     metrics.deferred(deferred);
   }

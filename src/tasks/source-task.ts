@@ -67,10 +67,11 @@ export class SourceTask implements Task {
     const { clock, limits, metrics } = this.context;
     const batch = await this.source!.next(limits.idleWaitMs);
     if (batch === null) {
-      metrics.lag(this.system, 0);
+      metrics.behind(this.system, null);
       return false;
     }
     const startedMs = clock.nowMs();
+    this.noteAge(batch);
     await this.commit(batch);
     this.measure(batch, startedMs);
     return true;
@@ -150,11 +151,14 @@ export class SourceTask implements Task {
 
   private measure(batch: SourceBatch, startedMs: number): void {
     const { clock, metrics } = this.context;
-    const nowMs = clock.nowMs();
-    if (batch.kind === 'heartbeat') return metrics.lag(this.system, 0);
-    metrics.committed(batch.events.length, batch.events.length, (nowMs - startedMs) / 1000);
-    const newest = batch.events.at(-1)?.commitTimeMicros;
-    if (newest !== undefined && newest !== null) metrics.lag(this.system, Math.max(0, nowMs - newest / 1000) / 1000);
+    if (batch.kind === 'heartbeat') return;
+    metrics.committed(batch.events.length, batch.events.length, (clock.nowMs() - startedMs) / 1000);
+  }
+
+  /** Until it is committed the batch counts as not done; snapshot rows have no time of their own. */
+  private noteAge(batch: SourceBatch): void {
+    const time = batch.kind === 'events' ? batch.events.at(-1)?.commitTimeMicros : null;
+    if (time !== null && time !== undefined) this.context.metrics.behind(this.system, time);
   }
 }
 

@@ -5,8 +5,11 @@ import type { DecisionOutput } from '../decision/outputs.js';
 export interface StageMetrics {
   /** A transaction was committed: records taken in, messages given out, time from taking to committed. */
   committed(records: number, messages: number, seconds: number): void;
-  /** Age of the oldest thing this task knows of and has not done, by system; 0 when it has caught up. */
-  lag(system: string, seconds: number): void;
+  /**
+   * The commit time, in microseconds, up to which a system's changes are done, or null when all that is known is done.
+   * The lag is the age of that time whenever somebody looks, so that it grows while a task is stuck.
+   */
+  behind(system: string, sinceMicros: number | null): void;
   /** Commands read and not yet answered. */
   inFlight(commands: number): void;
   /** Commands whose row somebody else has locked. */
@@ -17,7 +20,7 @@ export interface StageMetrics {
 
 export const NO_METRICS: StageMetrics = {
   committed: () => undefined,
-  lag: () => undefined,
+  behind: () => undefined,
   inFlight: () => undefined,
   deferred: () => undefined,
   outcome: () => undefined,

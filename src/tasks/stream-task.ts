@@ -73,13 +73,15 @@ export class StreamTask implements Task {
       const { batchRecords, idleWaitMs } = limits;
       this.waiting = await this.reader!.poll({ maxRecords: batchRecords, maxWaitMs: idleWaitMs });
       if (this.waiting.length === 0) {
-        for (const system of this.newest.keys()) metrics.lag(system, 0);
+        for (const system of this.newest.keys()) metrics.behind(system, null);
+        this.newest.clear();
         return false;
       }
       await this.records.prepare(this.waiting);
     }
     const startedMs = clock.nowMs();
     const { outputs, taken } = this.decide();
+    for (const [system, micros] of this.newest) metrics.behind(system, micros);
     await this.commit(outputs);
     this.measure(taken, outputs, startedMs);
     await this.trim();
@@ -165,9 +167,7 @@ export class StreamTask implements Task {
 
   private measure(taken: number, outputs: readonly Output[], startedMs: number): void {
     const { clock, metrics } = this.context;
-    const nowMs = clock.nowMs();
-    metrics.committed(taken, outputs.length, (nowMs - startedMs) / 1000);
-    for (const [system, micros] of this.newest) metrics.lag(system, Math.max(0, nowMs - micros / 1000) / 1000);
+    metrics.committed(taken, outputs.length, (clock.nowMs() - startedMs) / 1000);
     for (const output of outputs) if (output.kind === 'decision') metrics.decision(output.entity, output.decision);
   }
 
