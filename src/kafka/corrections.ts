@@ -1,0 +1,149 @@
+import { patchModule, replaceModule, type Untyped } from './module-cache.js';
+import { CorrectedBatch, type DecodedRecordBatch, filterAbortedMessages, recordSet } from './record-batches.js';
+import { type GroupMessages, type SendOptions, sendMessagesInTransaction } from './send-messages.js';
+import { type ManagerOptions, TransactionManager } from './transaction-manager.js';
+
+/**
+ * kafkajs 2.2.4 has defects that break exactly-once. This file puts corrected modules into Node's module cache before
+ * anything else loads the package; each correction says what was wrong. They are made for this one version and refuse
+ * any other. test/conformance/kafka-corrections.test.ts shows on a real broker that each is needed: its tests fail on
+ * the package as it is.
+ *
+ * What of the package we do not use is not corrected: its consumer's handling of offsets, compression other than gzip,
+ * static membership.
+ */
+
+interface Replacement {
+  readonly module: string;
+  readonly reason: string;
+  readonly make: (original: Untyped, require: NodeJS.Require) => unknown;
+}
+
+const REPLACEMENTS: readonly Replacement[] = [
+  {
+    module: 'consumer/filterAbortedMessages',
+    reason:
+      'Aborted records reach read-committed readers: the list of aborted transactions is taken to be sorted by first ' +
+      'offset, but brokers return it in the order of the aborts; of two transactions opened before the first record ' +
+      'only one is seen; a record whose key is four zero bytes is taken for an abort marker.',
+    make: () => filterAbortedMessages,
+  },
+  {
+    module: 'protocol/requests/fetch/v4/decodeMessages',
+    reason:
+      'The header of a record batch says up to which offset it reaches (lastOffsetDelta), also where compaction has ' +
+      'taken its last records or all of them. The package forgets it and then cannot get past such batches.',
+    make: (original: Untyped, require) => {
+      const Decoder = require('kafkajs/src/protocol/decoder');
+      const decodeBatch = require('kafkajs/src/protocol/recordBatch/v0/decoder') as (
+        decoder: unknown,
+      ) => Promise<DecodedRecordBatch>;
+      return (decoder: Untyped) => recordSet(decoder, { Decoder, decodeBatch, decodeMessageSet: original });
+    },
+  },
+  {
+    module: 'consumer/batch',
+    reason:
+      'Takes the last offset of a fetch from its records (see decodeMessages): a batch without any is for ever next.',
+    make: () => CorrectedBatch,
+  },
+  {
+    module: 'producer/eosManager/index',
+    reason:
+      'AddPartitionsToTxn, AddOffsetsToTxn and EndTxn are sent once, and a failed EndTxn leaves the producer stuck. ' +
+      'The errors of a coordinator that moves are looked up by names that the package does not use ' +
+      '(NOT_COORDINATOR for NOT_COORDINATOR_FOR_GROUP), so that they are never retried.',
+    make: (original: Untyped) => (options: ManagerOptions) =>
+      options.transactional ? new TransactionManager(options) : original(options),
+  },
+  {
+    module: 'producer/sendMessages',
+    reason: 'Sequence numbers are taken anew for a second try, so that a leader that moves can get messages twice.',
+    make: (original: Untyped, require) => {
+      const groupMessages = require('kafkajs/src/producer/groupMessagesPerPartition') as GroupMessages;
+      return (options: SendOptions) =>
+        options.eosManager.isTransactional() ? sendMessagesInTransaction(options, groupMessages) : original(options);
+    },
+  },
+];
+
+interface Patch {
+  readonly module: string;
+  readonly reason: string;
+  readonly apply: (exports: Untyped, module: NodeJS.Module, require: NodeJS.Require) => void;
+}
+
+const PATCHES: readonly Patch[] = [
+  {
+    module: 'protocol/error',
+    reason:
+      'Codes of newer brokers are missing: a fenced producer is told PRODUCER_FENCED since Kafka 2.7, which the ' +
+      'package calls an unknown error.',
+    apply: (exports) => {
+      for (const code of NEWER_CODES) exports.errorCodes.push(code);
+    },
+  },
+  {
+    module: 'network/requestQueue/index',
+    reason:
+      'Arms a timer after every answer although nothing waits, with a negative delay: a core spins, and newer Nodes warn.',
+    apply: (exports) => {
+      exports.prototype.scheduleCheckPendingRequests = scheduleCheckPendingRequests;
+    },
+  },
+  {
+    module: 'consumer/consumerGroup',
+    reason:
+      'An offset out of range is answered by committing the default offset and reading on from there: records are ' +
+      'skipped or read again without a word. It has to end the consumer.',
+    apply: (exports, _module, require) => {
+      const { KafkaJSNonRetriableError } = require('kafkajs/src/errors');
+      exports.prototype.recoverFromOffsetOutOfRange = async (error: Error) => {
+        throw new KafkaJSNonRetriableError(error, { cause: error });
+      };
+    },
+  },
+];
+
+const NEWER_CODES = [
+  { type: 'THROTTLING_QUOTA_EXCEEDED', code: 89, retriable: true, message: 'The throttling quota has been exceeded' },
+  {
+    type: 'PRODUCER_FENCED',
+    code: 90,
+    retriable: false,
+    message: 'There is a newer producer with the same transactional id',
+  },
+  { type: 'UNKNOWN_TOPIC_ID', code: 100, retriable: true, message: 'This server does not host this topic id' },
+  {
+    type: 'TRANSACTIONAL_ID_NOT_FOUND',
+    code: 105,
+    retriable: false,
+    message: 'The transactional id could not be found',
+  },
+  {
+    type: 'TRANSACTION_ABORTABLE',
+    code: 120,
+    retriable: false,
+    message: 'The transaction can only be aborted',
+  },
+] as const;
+
+/** Puts the corrections in place; the modules that they build on must be there already. */
+export function correctKafkajs(require: NodeJS.Require): void {
+  for (const { module, make } of REPLACEMENTS) replaceModule(require, module, make);
+  for (const { module, apply } of PATCHES) patchModule(require, module, apply);
+}
+
+/** Checks again when the broker's throttling ends; what waits for a free place is sent when an answer comes in. */
+function scheduleCheckPendingRequests(this: Untyped): void {
+  if (this.throttleCheckTimeoutId !== null || this.pending.length === 0) return;
+  const throttledForMs = this.throttledUntil - Date.now();
+  if (throttledForMs <= 0 && !this.canSendSocketRequestImmediately()) return;
+  this.throttleCheckTimeoutId = setTimeout(
+    () => {
+      this.throttleCheckTimeoutId = null;
+      this.checkPendingRequests();
+    },
+    Math.max(throttledForMs, 1),
+  );
+}

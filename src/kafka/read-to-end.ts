@@ -1,0 +1,91 @@
+import { DuologError } from '../errors/duolog-error.js';
+import type { LogRecord } from '../log/contract.js';
+import type { Client } from './client.js';
+import { type FetchedTopic, type FetchLimits, fetchFrom } from './fetch.js';
+import { asDuologError, protocolType } from './kafka-errors.js';
+import type { Cluster } from './kafkajs-types.js';
+import { boundsOf, outOfRange, outOfRangeError } from './offsets.js';
+import { withRetries } from './retry.js';
+
+const LIMITS: FetchLimits = { maxWaitMs: 100, maxBytes: 8 * 2 ** 20, maxTopicBytes: 8 * 2 ** 20 };
+const TIMEOUT_MS = 60_000;
+/** So often a fetch of one topic alone must bring nothing at all before there is nothing. */
+const EMPTY_FETCHES = 3;
+
+/**
+ * Hands out all committed records from the offset to the end as of now and returns the offset that follows.
+ * The next fetch is under way while the caller works on the last.
+ * @throws DuologError KAFKA_OFFSET_OUT_OF_RANGE, KAFKA_TOPIC_MISSING, KAFKA_UNREACHABLE.
+ */
+export async function readToEnd(
+  client: Client,
+  topic: string,
+  offset: number,
+  onRecords: (records: readonly LogRecord[]) => void | Promise<void>,
+): Promise<number> {
+  const cluster = await client.cluster().catch((error: unknown) => {
+    throw asDuologError(error, `reading ${topic}`);
+  });
+  try {
+    const { earliest, end, highWatermark } = await withRetries({ cluster, timeoutMs: TIMEOUT_MS }, () =>
+      boundsOf(cluster, topic),
+    );
+    if (offset < earliest || offset > highWatermark) throw outOfRangeError(topic, offset, { earliest, highWatermark });
+    return await readUntil(cluster, { topic, offset, end }, onRecords);
+  } catch (error) {
+    if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') {
+      throw new DuologError('KAFKA_TOPIC_MISSING', `The topic ${topic} is missing`, { cause: error });
+    }
+    throw asDuologError(error, `reading ${topic} to its end`);
+  } finally {
+    await cluster.disconnect().catch(() => undefined);
+  }
+}
+
+async function readUntil(
+  cluster: Cluster,
+  range: { readonly topic: string; readonly offset: number; readonly end: number },
+  onRecords: (records: readonly LogRecord[]) => void | Promise<void>,
+): Promise<number> {
+  const { topic, end } = range;
+  let next = range.offset;
+  let emptyFetches = 0;
+  let fetching = next < end ? fetchOne(cluster, topic, next) : null;
+  while (fetching !== null) {
+    const { records, nextOffset } = await fetching;
+    // Compaction may have taken everything behind the last batch: a lone fetch that stays empty says so, for it always
+    // brings at least one batch where there is one.
+    emptyFetches = nextOffset === next ? emptyFetches + 1 : 0;
+    next = emptyFetches >= EMPTY_FETCHES ? end : nextOffset;
+    fetching = next < end ? fetchOne(cluster, topic, next) : null;
+    const wanted = (records.at(-1)?.offset ?? 0) < end ? records : records.filter((record) => record.offset < end);
+    try {
+      if (wanted.length > 0) await onRecords(wanted);
+    } catch (error) {
+      await fetching?.catch(() => undefined);
+      throw error;
+    }
+  }
+  return Math.max(end, range.offset);
+}
+
+function fetchOne(cluster: Cluster, topic: string, offset: number): Promise<FetchedTopic> {
+  const fetching = withRetries({ cluster, timeoutMs: TIMEOUT_MS }, async () => {
+    await cluster.refreshMetadataIfNecessary();
+    const [nodeId = ''] = Object.keys(cluster.findLeaderForPartitions(topic, [0]));
+    const broker = await cluster.findBroker({ nodeId });
+    const [fetched] = await fetchFrom(broker, [{ topic, offset }], LIMITS);
+    // A throttled broker answers without the topic.
+    return fetched ?? throttled();
+  }).catch(async (error: unknown) => {
+    if (protocolType(error) !== 'OFFSET_OUT_OF_RANGE') throw error;
+    throw (await outOfRange(cluster, topic, offset)) ?? error;
+  });
+  // It is awaited when the records before it have been worked on.
+  fetching.catch(() => undefined);
+  return fetching;
+}
+
+function throttled(): never {
+  throw Object.assign(new Error('The broker throttles'), { type: 'THROTTLING_QUOTA_EXCEEDED' });
+}

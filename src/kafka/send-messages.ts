@@ -1,0 +1,156 @@
+import { remedy } from './kafka-errors.js';
+import type { Cluster, PackageLogger, PartitionMetadata, ProducedPartition } from './kafkajs-types.js';
+import { withRetries } from './retry.js';
+import type { TransactionManager } from './transaction-manager.js';
+
+/**
+ * Sends messages inside a transaction, in the place of kafkajs's `producer/sendMessages`.
+ *
+ * kafkajs takes sequence numbers back when a request fails and groups the messages anew for each try: if one of two
+ * leaders answered and the other's partitions moved meanwhile, what was already written is written again under new
+ * numbers, and both stay. Here a batch is made once, with numbers that are its own for good; it is sent until its leader
+ * has acknowledged it, and the broker knows it again by them.
+ */
+export interface PackageMessage {
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly timestamp?: string | number;
+}
+
+export interface SendOptions {
+  readonly logger: PackageLogger;
+  readonly cluster: Cluster;
+  readonly partitioner: unknown;
+  readonly eosManager: TransactionManager;
+}
+
+export interface SendRequest {
+  readonly acks: number;
+  readonly timeout?: number;
+  readonly compression?: number;
+  readonly topicMessages: readonly { readonly topic: string; readonly messages: readonly PackageMessage[] }[];
+}
+
+export interface GroupMessages {
+  (request: {
+    readonly topic: string;
+    readonly partitionMetadata: readonly PartitionMetadata[];
+    readonly messages: readonly PackageMessage[];
+    readonly partitioner: unknown;
+  }): Record<string, readonly PackageMessage[]>;
+}
+
+export type SentPartition = ProducedPartition & { readonly topicName: string };
+
+interface PartitionBatch {
+  readonly topic: string;
+  readonly partition: number;
+  readonly messages: readonly PackageMessage[];
+  readonly firstSequence: number;
+}
+
+export function sendMessagesInTransaction(
+  { logger, cluster, partitioner, eosManager }: SendOptions,
+  groupMessages: GroupMessages,
+): (request: SendRequest) => Promise<SentPartition[]> {
+  const timeoutMs = eosManager.timeoutMs;
+  const retries = (step: string) => ({
+    cluster,
+    timeoutMs,
+    onRetry: (what: string, error: unknown) => logger.debug(`${step} is tried again`, { what, error: String(error) }),
+  });
+
+  async function makeBatches({ topicMessages }: SendRequest): Promise<PartitionBatch[]> {
+    await cluster.addMultipleTargetTopics(topicMessages.map(({ topic }) => topic));
+    await cluster.refreshMetadataIfNecessary();
+    const grouped = topicMessages.map(({ topic, messages }) => {
+      const partitionMetadata = cluster.findTopicPartitionMetadata(topic);
+      if (partitionMetadata.length === 0) throw missingTopic(topic);
+      return { topic, byPartition: groupMessages({ topic, partitionMetadata, messages, partitioner }) };
+    });
+    // Numbers are taken last: nothing fails between taking and sending them.
+    return grouped.flatMap(({ topic, byPartition }) =>
+      Object.entries(byPartition).map(([partition, messages]) => ({
+        topic,
+        partition: Number(partition),
+        messages,
+        firstSequence: eosManager.takeSequence(topic, Number(partition), messages.length),
+      })),
+    );
+  }
+
+  /** Sends what still waits; takes out what its leader acknowledged. */
+  async function sendToLeaders(
+    waiting: Set<PartitionBatch>,
+    acknowledged: SentPartition[],
+    request: SendRequest,
+  ): Promise<void> {
+    const results = await Promise.allSettled(
+      [...byLeader(cluster, waiting)].map(async ([nodeId, batches]) => {
+        const broker = await cluster.findBroker({ nodeId });
+        const response = await broker.produce({
+          transactionalId: eosManager.getTransactionalId(),
+          producerId: eosManager.getProducerId(),
+          producerEpoch: eosManager.getProducerEpoch(),
+          acks: request.acks,
+          timeout: request.timeout,
+          compression: request.compression,
+          topicData: topicData(batches),
+        });
+        for (const batch of batches) waiting.delete(batch);
+        for (const { topicName, partitions } of response.topics) {
+          for (const partition of partitions) acknowledged.push({ topicName, ...partition });
+        }
+      }),
+    );
+    const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
+    // One that cannot be mended decides; the others would only be tried again in vain.
+    const worst = failures.find((error) => ['fatal', 'fenced'].includes(remedy(error))) ?? failures[0];
+    if (worst !== undefined) throw worst;
+  }
+
+  return async (request) => {
+    const acknowledged: SentPartition[] = [];
+    try {
+      const batches = await withRetries(retries('Metadata'), () => makeBatches(request));
+      await eosManager.addPartitionsToTransaction(
+        batches.map(({ topic, partition }) => ({ topic, partitions: [partition] })),
+      );
+      const waiting = new Set(batches);
+      await withRetries(retries('Produce'), () => sendToLeaders(waiting, acknowledged, request));
+      return acknowledged;
+    } catch (error) {
+      eosManager.fail(error);
+      throw error;
+    }
+  };
+}
+
+function byLeader(cluster: Cluster, batches: Iterable<PartitionBatch>): Map<string, PartitionBatch[]> {
+  const leaders = new Map<string, PartitionBatch[]>();
+  for (const batch of batches) {
+    const [nodeId] = Object.keys(cluster.findLeaderForPartitions(batch.topic, [batch.partition]));
+    if (nodeId === undefined) throw missingTopic(batch.topic);
+    const known = leaders.get(nodeId);
+    if (known === undefined) leaders.set(nodeId, [batch]);
+    else known.push(batch);
+  }
+  return leaders;
+}
+
+function topicData(batches: readonly PartitionBatch[]) {
+  const topics = new Map<string, { topic: string; partitions: Omit<PartitionBatch, 'topic'>[] }>();
+  for (const { topic, ...partition } of batches) {
+    const known = topics.get(topic);
+    if (known === undefined) topics.set(topic, { topic, partitions: [partition] });
+    else known.partitions.push(partition);
+  }
+  return [...topics.values()];
+}
+
+/** Looks like the package's own, so that it is tried again: a new topic takes a moment to be known everywhere. */
+function missingTopic(topic: string): Error {
+  const error = new Error(`No metadata of topic ${topic}`);
+  error.name = 'KafkaJSTopicMetadataNotLoaded';
+  return error;
+}
