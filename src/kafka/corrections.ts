@@ -1,7 +1,7 @@
 import { patchModule, replaceModule, type Untyped } from './module-cache.js';
 import { CorrectedBatch, type DecodedRecordBatch, filterAbortedMessages, recordSet } from './record-batches.js';
 import { type GroupMessages, type SendOptions, sendMessagesInTransaction } from './send-messages.js';
-import { type ManagerOptions, TransactionManager } from './transaction-manager.js';
+import { type ProtocolOptions, TransactionProtocol } from './transaction-protocol.js';
 
 /**
  * kafkajs 2.2.4 has defects that break exactly-once. This file puts corrected modules into Node's module cache before
@@ -53,8 +53,8 @@ const REPLACEMENTS: readonly Replacement[] = [
       'AddPartitionsToTxn, AddOffsetsToTxn and EndTxn are sent once, and a failed EndTxn leaves the producer stuck. ' +
       'The errors of a coordinator that moves are looked up by names that the package does not use ' +
       '(NOT_COORDINATOR for NOT_COORDINATOR_FOR_GROUP), so that they are never retried.',
-    make: (original: Untyped) => (options: ManagerOptions) =>
-      options.transactional ? new TransactionManager(options) : original(options),
+    make: (original: Untyped) => (options: ProtocolOptions) =>
+      options.transactional ? new TransactionProtocol(options) : original(options),
   },
   {
     module: 'producer/sendMessages',

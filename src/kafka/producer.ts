@@ -4,7 +4,7 @@ import type { LogMessage, LogProducer, LogTransaction, TopicMessages } from '../
 import type { Client } from './client.js';
 import { asDuologError } from './kafka-errors.js';
 import { BATCH_HEADER_BYTES } from './produce-request.js';
-import { CommitOutcomeUnknown } from './transaction-manager.js';
+import { CommitOutcomeUnknown } from './transaction-protocol.js';
 
 /** Of a record besides its key and value: lengths, deltas, attributes, each at its longest. */
 const RECORD_OVERHEAD_BYTES = 32;

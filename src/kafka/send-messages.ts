@@ -1,7 +1,7 @@
 import { remedy } from './kafka-errors.js';
 import type { Cluster, PackageLogger, PartitionMetadata, ProducedPartition } from './kafkajs-types.js';
 import { withRetries } from './retry.js';
-import type { TransactionManager } from './transaction-manager.js';
+import type { TransactionProtocol } from './transaction-protocol.js';
 
 /**
  * Sends messages inside a transaction, in the place of kafkajs's `producer/sendMessages`.
@@ -21,7 +21,7 @@ export interface SendOptions {
   readonly logger: PackageLogger;
   readonly cluster: Cluster;
   readonly partitioner: unknown;
-  readonly eosManager: TransactionManager;
+  readonly eosManager: TransactionProtocol;
 }
 
 export interface SendRequest {
@@ -49,24 +49,46 @@ interface PartitionBatch {
   readonly firstSequence: number;
 }
 
+/** What the package calls to send; one for each transaction. */
 export function sendMessagesInTransaction(
-  { logger, cluster, partitioner, eosManager }: SendOptions,
+  options: SendOptions,
   groupMessages: GroupMessages,
 ): (request: SendRequest) => Promise<SentPartition[]> {
-  const timeoutMs = eosManager.timeoutMs;
-  const retries = (step: string) => ({
-    cluster,
-    timeoutMs,
-    onRetry: (what: string, error: unknown) => logger.debug(`${step} is tried again`, { what, error: String(error) }),
-  });
+  const sender = new Sender(options, groupMessages);
+  return (request) => sender.send(request);
+}
 
-  async function makeBatches({ topicMessages }: SendRequest): Promise<PartitionBatch[]> {
+class Sender {
+  constructor(
+    readonly options: SendOptions,
+    readonly groupMessages: GroupMessages,
+  ) {}
+
+  async send(request: SendRequest): Promise<SentPartition[]> {
+    const { eosManager } = this.options;
+    const acknowledged: SentPartition[] = [];
+    try {
+      const batches = await withRetries(this.#retries('Metadata'), () => this.#makeBatches(request));
+      await eosManager.addPartitionsToTransaction(
+        batches.map(({ topic, partition }) => ({ topic, partitions: [partition] })),
+      );
+      const waiting = new Set(batches);
+      await withRetries(this.#retries('Produce'), () => this.#sendToLeaders(waiting, acknowledged, request));
+      return acknowledged;
+    } catch (error) {
+      eosManager.fail(error);
+      throw error;
+    }
+  }
+
+  async #makeBatches({ topicMessages }: SendRequest): Promise<PartitionBatch[]> {
+    const { cluster, partitioner, eosManager } = this.options;
     await cluster.addMultipleTargetTopics(topicMessages.map(({ topic }) => topic));
     await cluster.refreshMetadataIfNecessary();
     const grouped = topicMessages.map(({ topic, messages }) => {
       const partitionMetadata = cluster.findTopicPartitionMetadata(topic);
       if (partitionMetadata.length === 0) throw missingTopic(topic);
-      return { topic, byPartition: groupMessages({ topic, partitionMetadata, messages, partitioner }) };
+      return { topic, byPartition: this.groupMessages({ topic, partitionMetadata, messages, partitioner }) };
     });
     // Numbers are taken last: nothing fails between taking and sending them.
     return grouped.flatMap(({ topic, byPartition }) =>
@@ -80,50 +102,52 @@ export function sendMessagesInTransaction(
   }
 
   /** Sends what still waits; takes out what its leader acknowledged. */
-  async function sendToLeaders(
+  async #sendToLeaders(
     waiting: Set<PartitionBatch>,
     acknowledged: SentPartition[],
     request: SendRequest,
   ): Promise<void> {
-    const results = await Promise.allSettled(
-      [...byLeader(cluster, waiting)].map(async ([nodeId, batches]) => {
-        const broker = await cluster.findBroker({ nodeId });
-        const response = await broker.produce({
-          transactionalId: eosManager.getTransactionalId(),
-          producerId: eosManager.getProducerId(),
-          producerEpoch: eosManager.getProducerEpoch(),
-          acks: request.acks,
-          timeout: request.timeout,
-          compression: request.compression,
-          topicData: topicData(batches),
-        });
-        for (const batch of batches) waiting.delete(batch);
-        for (const { topicName, partitions } of response.topics) {
-          for (const partition of partitions) acknowledged.push({ topicName, ...partition });
-        }
-      }),
-    );
+    const sending = [...byLeader(this.options.cluster, waiting)].map(async ([nodeId, batches]) => {
+      const sent = await this.#sendToLeader(nodeId, batches, request);
+      for (const batch of batches) waiting.delete(batch);
+      acknowledged.push(...sent);
+    });
+    const results = await Promise.allSettled(sending);
     const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
     // One that cannot be mended decides; the others would only be tried again in vain.
     const worst = failures.find((error) => ['fatal', 'fenced'].includes(remedy(error))) ?? failures[0];
     if (worst !== undefined) throw worst;
   }
 
-  return async (request) => {
-    const acknowledged: SentPartition[] = [];
-    try {
-      const batches = await withRetries(retries('Metadata'), () => makeBatches(request));
-      await eosManager.addPartitionsToTransaction(
-        batches.map(({ topic, partition }) => ({ topic, partitions: [partition] })),
-      );
-      const waiting = new Set(batches);
-      await withRetries(retries('Produce'), () => sendToLeaders(waiting, acknowledged, request));
-      return acknowledged;
-    } catch (error) {
-      eosManager.fail(error);
-      throw error;
-    }
-  };
+  async #sendToLeader(
+    nodeId: string,
+    batches: readonly PartitionBatch[],
+    { acks, timeout, compression }: SendRequest,
+  ): Promise<SentPartition[]> {
+    const { cluster, eosManager } = this.options;
+    const broker = await cluster.findBroker({ nodeId });
+    const response = await broker.produce({
+      transactionalId: eosManager.getTransactionalId(),
+      producerId: eosManager.getProducerId(),
+      producerEpoch: eosManager.getProducerEpoch(),
+      acks,
+      timeout,
+      compression,
+      topicData: topicData(batches),
+    });
+    return response.topics.flatMap(({ topicName, partitions }) =>
+      partitions.map((partition) => ({ topicName, ...partition })),
+    );
+  }
+
+  #retries(step: string) {
+    const { cluster, logger, eosManager } = this.options;
+    return {
+      cluster,
+      timeoutMs: eosManager.timeoutMs,
+      onRetry: (what: string, error: unknown) => logger.debug(`${step} is tried again`, { what, error: String(error) }),
+    };
+  }
 }
 
 function byLeader(cluster: Cluster, batches: Iterable<PartitionBatch>): Map<string, PartitionBatch[]> {

@@ -20,7 +20,7 @@ import { withRetries } from './retry.js';
  * markers of the last transaction fails them, and a failed EndTxn leaves its state machine stuck for ever. It knows the
  * coordinator's errors by names that its own table does not have, and asks for the coordinators before each request.
  */
-export interface ManagerOptions {
+export interface ProtocolOptions {
   readonly logger: PackageLogger;
   readonly cluster: Cluster;
   readonly transactionTimeout?: number;
@@ -58,8 +58,8 @@ const DID_NOTHING: ReadonlySet<string> = new Set([
 ]);
 
 /** Named and shaped as the package's producer calls it. */
-export class TransactionManager {
-  readonly #options: ManagerOptions;
+export class TransactionProtocol {
+  readonly #options: ProtocolOptions;
   /** How long one step is tried: after that the coordinator aborts the transaction anyway. */
   readonly timeoutMs: number;
   #state: State = 'uninitialized';
@@ -73,7 +73,7 @@ export class TransactionManager {
   /** An EndTxn was sent a second time: the first may still arrive, and must not find a transaction of this epoch. */
   #endWasRepeated = false;
 
-  constructor(options: ManagerOptions) {
+  constructor(options: ProtocolOptions) {
     this.#options = options;
     this.timeoutMs = options.transactionTimeout ?? 60_000;
   }
