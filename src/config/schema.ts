@@ -31,13 +31,20 @@ const saslSchema = z.strictObject({
   password: nonEmpty.meta({ description: 'Password; write `${KAFKA_PASSWORD}` and keep it in the environment.' }),
 });
 
+const httpUrls = nonEmpty.refine(
+  (text) => text.split(',').every((part) => /^https?:\/\//.test(part.trim()) && URL.canParse(part.trim())),
+  'must be a url such as http://registry:8081, or several with commas',
+);
+
+const registryObject = z.strictObject({
+  url: httpUrls.meta({ description: 'Address of the Confluent-compatible API, or several with commas.' }),
+  username: nonEmpty.optional().meta({ description: 'User name for basic authentication.' }),
+  password: nonEmpty.optional().meta({ description: 'Password for basic authentication.' }),
+});
+
 const registrySchema = z.union([
-  nonEmpty.transform((url) => ({ url })),
-  z.strictObject({
-    url: nonEmpty.meta({ description: 'Address of the Confluent-compatible API.' }),
-    username: nonEmpty.optional().meta({ description: 'User name for basic authentication.' }),
-    password: nonEmpty.optional().meta({ description: 'Password for basic authentication.' }),
-  }),
+  httpUrls.transform((url): z.output<typeof registryObject> => ({ url })),
+  registryObject,
 ]);
 
 const kafkaSchema = z

@@ -1,0 +1,153 @@
+import { HttpSchemaRegistry } from '../avro/registry.js';
+import { kafkaLogOptions } from '../config/kafka-connection.js';
+import { loadConfiguration, type LoadedConfiguration } from '../config/load.js';
+import { problemText, type Problem } from '../config/problems.js';
+import { registryOptions } from '../config/registry-connection.js';
+import type { EntitySystemPlan } from '../plan/plan.js';
+import type { TopicFinding } from '../log/contract.js';
+import { openLog } from '../kafka/index.js';
+import { createLogger } from '../logging/logger.js';
+import type { TableShape } from '../model/table.js';
+import { compilePlans } from '../plan/compile.js';
+import type { SyncPlan } from '../plan/plan.js';
+import { topicSpecs } from '../tasks/topic-specs.js';
+import { EXIT, type ExitCode } from './exit-codes.js';
+import { countFindings, printFindings, type PlacedFinding } from './findings.js';
+import { describeError, type Output } from './output.js';
+import { readShapes, withSystems, type OpenedSystem } from './systems.js';
+
+/** `duolog check`: everything that a run needs, looked at without changing anything. */
+export async function check(options: { readonly config: string }, output: Output): Promise<ExitCode> {
+  const loaded = loadConfiguration(options.config);
+  const findings = await withSystems(loaded.configuration, async (systems) => {
+    const shapes = await Promise.all(systems.map((system) => describeSystem(loaded, system)));
+    const compiled = compile(loaded, shapes);
+    const inSystems = await Promise.all(
+      systems.map((system, at) => (shapes[at]?.shapes == null ? [] : checkSystem(system, compiled.plans))),
+    );
+    const elsewhere = await Promise.all([checkKafka(loaded, compiled.plans), checkRegistry(loaded)]);
+    return [...shapes.flatMap(({ findings }) => findings), ...compiled.findings, ...inSystems.flat(), ...elsewhere.flat()];
+  });
+  const counts = countFindings(findings);
+  printFindings(findings, output);
+  output.line(summary(counts));
+  output.result({ ok: counts.error === 0, counts, findings });
+  return counts.error === 0 ? EXIT.OK : EXIT.PROBLEM;
+}
+
+function summary(counts: ReturnType<typeof countFindings>): string {
+  const errors = counts.error === 1 ? '1 error' : `${counts.error} errors`;
+  const warnings = counts.warning === 1 ? '1 warning' : `${counts.warning} warnings`;
+  return counts.error === 0 ? `Ready to run (${warnings}).` : `Not ready: ${errors}, ${warnings}.`;
+}
+
+function failure(place: string, what: string, error: unknown): PlacedFinding {
+  const { code, message, hint, causes } = describeError(error);
+  const because = causes.length === 0 ? '' : ` (${causes.join('; ')})`;
+  return { place, severity: 'error', check: what, message: `${code} ${message}${because} ${hint}`, statement: null };
+}
+
+function good(place: string, what: string, message: string): PlacedFinding {
+  return { place, severity: 'ok', check: what, message, statement: null };
+}
+
+interface Described {
+  readonly shapes: readonly TableShape[] | null;
+  readonly findings: readonly PlacedFinding[];
+}
+
+async function describeSystem({ configuration }: LoadedConfiguration, system: OpenedSystem): Promise<Described> {
+  try {
+    const shapes = await readShapes(configuration, system);
+    const tables = shapes.map((shape) => shape.table).join(', ');
+    return { shapes, findings: [good(system.name, 'tables', `${shapes.length} tables found: ${tables}`)] };
+  } catch (error) {
+    return { shapes: null, findings: [failure(system.name, 'tables', error)] };
+  }
+}
+
+/** Compiles what can be: with a system that did not answer, its tables would only look missing. */
+function compile(
+  loaded: LoadedConfiguration,
+  described: readonly Described[],
+): { readonly plans: readonly SyncPlan[]; readonly findings: readonly PlacedFinding[] } {
+  if (described.some(({ shapes }) => shapes === null)) return { plans: [], findings: [] };
+  const compiled = compilePlans(loaded.configuration, described.flatMap(({ shapes }) => shapes ?? []));
+  const finding = (severity: 'error' | 'warning') => (problem: Problem): PlacedFinding => ({
+    place: 'configuration',
+    severity,
+    check: 'mapping',
+    message: problemText(loaded.locate(problem)),
+    statement: null,
+  });
+  const warnings = compiled.warnings.map(finding('warning'));
+  if (!compiled.ok) return { plans: [], findings: [...compiled.problems.map(finding('error')), ...warnings] };
+  return { plans: compiled.plans, findings: [good('configuration', 'mapping', 'it fits the tables'), ...warnings] };
+}
+
+async function checkSystem(system: OpenedSystem, plans: readonly SyncPlan[]): Promise<readonly PlacedFinding[]> {
+  try {
+    const findings = await system.catalogue.check(entitiesOf(plans, system.name));
+    return findings.map((finding) => ({ ...finding, place: system.name }));
+  } catch (error) {
+    return [failure(system.name, 'check', error)];
+  }
+}
+
+/** Every entity's table in one system, over all syncs. */
+export function entitiesOf(plans: readonly SyncPlan[], system: string): readonly EntitySystemPlan[] {
+  return plans.flatMap((plan) =>
+    plan.entities.flatMap((entity) => {
+      const table = entity.systems[system];
+      return table === undefined ? [] : [table];
+    }),
+  );
+}
+
+async function checkKafka({ configuration }: LoadedConfiguration, plans: readonly SyncPlan[]): Promise<readonly PlacedFinding[]> {
+  try {
+    const log = await openLog(kafkaLogOptions(configuration.kafka, createLogger({ level: 'silent', format: 'json' })));
+    try {
+      const reached = good('kafka', 'connection', `cluster ${await log.clusterId()} answers`);
+      const topics = await log.inspectTopics(topicSpecs(plans, configuration.retention.decisionsMs));
+      return [reached, ...topicFindings(topics)];
+    } finally {
+      await log.close();
+    }
+  } catch (error) {
+    return [failure('kafka', 'connection', error)];
+  }
+}
+
+/** Topics that are right or only missing are told in one line each kind. */
+function topicFindings(topics: readonly TopicFinding[]): readonly PlacedFinding[] {
+  const right = topics.filter((topic) => topic.state === 'ok').length;
+  const missing = topics.filter((topic) => topic.state === 'missing').length;
+  const different = topics.filter((topic) => topic.state === 'different');
+  return [
+    ...(right === 0 ? [] : [good('kafka', 'topics', `${right} topics are there with the right settings`)]),
+    ...(missing === 0 ? [] : [good('kafka', 'topics', `${missing} topics will be created at the start`)]),
+    ...different.map(
+      ({ topic, message }): PlacedFinding => ({
+        place: 'kafka',
+        severity: 'error',
+        check: 'topic-settings',
+        message: `${topic}: ${message}`,
+        statement: null,
+      }),
+    ),
+  ];
+}
+
+/** An id that no registry gives: an answer that it is unknown is an answer. */
+const NO_SCHEMA = 2_147_483_647;
+
+async function checkRegistry({ configuration }: LoadedConfiguration): Promise<readonly PlacedFinding[]> {
+  const place = 'schema registry';
+  try {
+    await new HttpSchemaRegistry(registryOptions(configuration.kafka)).schema(NO_SCHEMA);
+  } catch (error) {
+    if (describeError(error).code !== 'SCHEMA_UNKNOWN') return [failure(place, 'connection', error)];
+  }
+  return [good(place, 'connection', 'it answers')];
+}

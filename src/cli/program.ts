@@ -1,0 +1,90 @@
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { DuologError } from '../errors/duolog-error.js';
+import { check } from './check.js';
+import { EXIT, type ExitCode } from './exit-codes.js';
+import { createOutput, type Output } from './output.js';
+import { plan } from './plan.js';
+import { run, type Role } from './run.js';
+import { status } from './status.js';
+import { version } from './version.js';
+
+const ROLES: readonly Role[] = ['source', 'stream', 'sink'];
+const DEFAULT_FILE = 'duolog.yaml';
+
+interface CommonOptions {
+  readonly config: string;
+  readonly json: boolean;
+}
+
+type Action<Options> = (options: Options & CommonOptions, output: Output) => Promise<ExitCode>;
+
+/** Runs one command line and gives its exit code; every error is printed here, once. */
+export async function runCommandLine(words: readonly string[]): Promise<ExitCode> {
+  let exitCode: ExitCode = EXIT.OK;
+  const program = createProgram(<Options>(action: Action<Options>) => async (options: Options & CommonOptions) => {
+    exitCode = await guarded(action, options);
+  });
+  try {
+    await program.parseAsync([...words], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.OK : EXIT.USAGE;
+    throw error;
+  }
+}
+
+async function guarded<Options>(action: Action<Options>, options: Options & CommonOptions): Promise<ExitCode> {
+  const output = createOutput(options.json);
+  try {
+    return await action(options, output);
+  } catch (error) {
+    output.error(error);
+    return error instanceof DuologError && USAGE_CODES.has(error.code) ? EXIT.USAGE : EXIT.PROBLEM;
+  }
+}
+
+const USAGE_CODES: ReadonlySet<string> = new Set(['CONFIG_INVALID', 'CONFIG_NOT_FOUND']);
+
+type Wrap = <Options>(action: Action<Options>) => (options: Options & CommonOptions) => Promise<void>;
+
+function createProgram(wrap: Wrap): Command {
+  const program = new Command('duolog')
+    .description('Keeps business records in agreement between systems, in both directions, through Kafka, exactly once.')
+    .version(version(), '-V, --version')
+    .exitOverride()
+    .showSuggestionAfterError()
+    .addHelpText('after', EXIT_HELP);
+  add(program, 'run', 'Keep the systems in agreement until told to stop.')
+    .option('--roles <roles>', 'only these tasks, of source, stream and sink, with commas', parseRoles, ROLES)
+    .option('--observe', 'look only: read both sides, say what would be done, write to no system', false)
+    .action(wrap(run));
+  add(program, 'check', 'Look whether everything that a run needs is right, and say what would mend it.').action(wrap(check));
+  add(program, 'plan', 'Show what a first run would create in the systems and on Kafka.').action(wrap(plan));
+  add(program, 'status', 'Show what a running process is doing.')
+    .option('--url <url>', 'address of its API; by default the one of the configuration')
+    .action(wrap(status));
+  return program;
+}
+
+function add(program: Command, name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .exitOverride()
+    .addOption(new Option('-c, --config <file>', 'the configuration').env('DUOLOG_CONFIG').default(DEFAULT_FILE))
+    .option('--json', 'print one JSON object instead of text', false);
+}
+
+function parseRoles(text: string): readonly Role[] {
+  const names = text.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => !ROLES.some((role) => role === name));
+  if (unknown !== undefined) throw new InvalidArgumentError(`"${unknown}" is none of ${ROLES.join(', ')}.`);
+  return ROLES.filter((role) => names.includes(role));
+}
+
+const EXIT_HELP = `
+Exit codes:
+  0  done, and nothing is wrong
+  1  done, and something is wrong
+  2  the command line or the configuration is wrong; nothing was done
+  3  ended before it was done (second signal, or ten seconds after the first)`;
