@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { SourceStatus } from '../connector/contract.js';
 import type { HoldReason } from '../decision/outputs.js';
 import type { StageMetrics } from './stage-metrics.js';
 import type { TaskPhase } from './task-loop.js';
@@ -33,8 +34,7 @@ export class DuologMetrics {
   private readonly decisions: Counter<string>;
   private readonly restarts: Counter<string>;
   private readonly phase: Gauge<string>;
-  private readonly retained: Gauge<string>;
-  private readonly snapshotRows: Gauge<string>;
+  private readonly sources = new Map<string, () => SourceStatus | null>();
 
   constructor(nowMs: () => number) {
     const { registry } = this;
@@ -89,11 +89,22 @@ export class DuologMetrics {
       TASK_LABELS,
     );
     this.phase = gauge('duolog_task_phase', '1 for the phase that a task is in.', [...TASK_LABELS, 'phase']);
-    this.retained = gauge('duolog_source_retained_bytes', 'Bytes of log that a system keeps for us.', ['system']);
-    this.snapshotRows = gauge('duolog_snapshot_rows', 'Rows read by the present or last snapshot.', [
-      'system',
-      'entity',
-    ]);
+    const retained = gauge(
+      'duolog_source_retained_bytes',
+      'Bytes of log that a system keeps for us.',
+      ['system'],
+      () => {
+        for (const [system, bytes] of this.perSource(({ retainedBytes }) => retainedBytes)) {
+          retained.set({ system }, bytes);
+        }
+      },
+    );
+    const help = 'Rows read by the present or last snapshot.';
+    const rows = gauge('duolog_snapshot_rows', help, ['system', 'entity'], () => {
+      for (const [system, snapshot] of this.perSource((status) => status.snapshot)) {
+        for (const [entity, progress] of Object.entries(snapshot)) rows.set({ system, entity }, progress.rows);
+      }
+    });
     collectDefaultMetrics({ register: registry });
   }
 
@@ -125,12 +136,17 @@ export class DuologMetrics {
     this.restarts.inc({ ...labels });
   }
 
-  retainedBytes(system: string, bytes: number): void {
-    this.retained.set({ system }, bytes);
+  /** A source is asked when somebody looks; null while it has not been opened. */
+  watchSource(system: string, status: () => SourceStatus | null): void {
+    this.sources.set(system, status);
   }
 
-  snapshot(system: string, entity: string, rows: number): void {
-    this.snapshotRows.set({ system, entity }, rows);
+  private perSource<T>(read: (status: SourceStatus) => T | null): [system: string, figure: T][] {
+    return Array.from(this.sources).flatMap(([system, ask]): [string, T][] => {
+      const status = ask();
+      const figure = status === null ? null : read(status);
+      return figure === null ? [] : [[system, figure]];
+    });
   }
 
   /** Holds are counted when somebody looks; null ends that, where another process has the sync. */

@@ -136,11 +136,12 @@ export class SourceTask implements Task {
 
   /** Also when a table changes its columns: the new shape is another object. */
   private async registerTable(shape: TableShape): Promise<Table> {
-    const topic = this.context.topics.change(this.system, shape.entity);
+    const { limits, topics } = this.context;
+    const topic = topics.change(this.system, shape.entity);
     const table: Table = {
       topic,
       keys: await KeyEncoder.register(this.encoders, topic),
-      changes: await ChangeEncoder.register(this.encoders, topic, shape, this.context.limits.messageBytes),
+      changes: await ChangeEncoder.register(this.encoders, topic, shape, limits.messageBytes - MESSAGE_ROOM_BYTES),
     };
     for (const known of this.tables.keys()) {
       if (known.entity === shape.entity) this.tables.delete(known);
@@ -161,6 +162,9 @@ export class SourceTask implements Task {
     if (time !== null && time !== undefined) this.context.metrics.behind(this.system, time);
   }
 }
+
+/** Of a message's limit, for its key and for the batch around it. */
+const MESSAGE_ROOM_BYTES = 8192;
 
 interface Table {
   readonly topic: string;

@@ -22,6 +22,8 @@ export interface StreamTaskOptions {
   readonly changelog: Changelog;
   /** An id that is never given twice. */
   readonly newBirth: () => string;
+  /** Decides without sending commands. */
+  readonly observe: boolean;
 }
 
 /**
@@ -132,11 +134,12 @@ export class StreamTask implements Task {
   /** Checks that the state is of this configuration, or begins one; says which state is alive. */
   private async begin(): Promise<void> {
     const { clock } = this.context;
-    const { changelog, plan, newBirth } = this.options;
+    const { changelog, plan, newBirth, observe } = this.options;
     const { store } = changelog;
-    if (syncRecord(store) === undefined) initialState(store, { birth: newBirth(), fingerprint: plan.fingerprint });
+    const { fingerprint } = plan;
+    if (syncRecord(store) === undefined) initialState(store, { birth: newBirth(), fingerprint, observe });
     const sync = syncRecord(store)!;
-    if (sync.fingerprint !== plan.fingerprint) {
+    if (sync.fingerprint !== fingerprint) {
       throw new DuologError('CONFIG_CHANGED', `The state of ${plan.name} was made under another configuration.`);
     }
     this.consumed = { ...sync.consumed };

@@ -33,8 +33,9 @@ export interface TaskContext {
 
 /** Bounds on one step; everything that can grow has one. */
 export interface TaskLimits {
-  /** Records read or events taken for one transaction. */
+  /** Events, records or commands taken for one transaction. */
   readonly batchRecords: number;
+  /** Bytes of a source's transaction, about. */
   readonly batchBytes: number;
   /** What the decision may say in one transaction before it is committed. */
   readonly batchOutputs: number;

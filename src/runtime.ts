@@ -1,0 +1,169 @@
+import { hostname } from 'node:os';
+import type { Logger } from './logging/logger.js';
+import { HttpSchemaRegistry } from './avro/registry.js';
+import { kafkaLogOptions } from './config/kafka-connection.js';
+import { registryOptions } from './config/registry-connection.js';
+import { configurationError } from './config/problems.js';
+import type { LoadedConfiguration } from './config/load.js';
+import type { Configuration } from './config/schema.js';
+import { taskLimits } from './config/task-limits.js';
+import type { Connector, SourceStatus } from './connector/contract.js';
+import { DuologError } from './errors/duolog-error.js';
+import { openLog } from './kafka/index.js';
+import type { Log } from './log/contract.js';
+import { TopicNames } from './log/topics.js';
+import type { TableShape } from './model/table.js';
+import { compilePlans, tablesNeeded } from './plan/compile.js';
+import type { SyncPlan } from './plan/plan.js';
+import { systemClock } from './tasks/clock.js';
+import { DuologMetrics } from './tasks/metrics.js';
+import { Places, type Role } from './tasks/places.js';
+import type { TaskStatus } from './tasks/task-loop.js';
+import { topicSpecs } from './tasks/topic-specs.js';
+import { createConnector } from '../connectors/registry.js';
+
+export type { Role } from './tasks/places.js';
+
+export interface StartOptions {
+  readonly roles: readonly Role[];
+  /** Decides without sending a command, for a look at a first start. */
+  readonly observe?: boolean;
+  readonly logger: Logger;
+  /** Gives up waiting for Kafka and the systems. */
+  readonly signal?: AbortSignal;
+}
+
+/** A running Duolog. */
+export interface Duolog {
+  readonly plans: readonly SyncPlan[];
+  readonly metrics: DuologMetrics;
+  /** Resolves with the first error that a task cannot come back from. */
+  readonly failed: Promise<DuologError>;
+  status(): DuologStatus;
+  /** Finishes the transactions in hand and lets go of everything; returns within about ten seconds whatever hangs. */
+  stop(): Promise<void>;
+}
+
+export interface DuologStatus {
+  readonly prefix: string;
+  readonly tasks: readonly TaskStatus[];
+  readonly sources: Readonly<Record<string, SourceStatus>>;
+  readonly holds: Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, number>>>>>>;
+}
+
+const STOP_WITHIN_MS = 9_000;
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 10_000;
+
+/**
+ * Puts the parts together: the log, the connectors, topics and the tasks of the roles. What cannot be reached yet is
+ * waited for; what is wrong is thrown.
+ * @throws DuologError CONFIG_INVALID and whatever a person has to mend first.
+ */
+export async function startDuolog(loaded: LoadedConfiguration, options: StartOptions): Promise<Duolog> {
+  const { configuration } = loaded;
+  const connectors = new Map(
+    Object.entries(configuration.systems).map(([name, system]) => [name, createConnector(name, system)] as const),
+  );
+  let log: Log | null = null;
+  try {
+    const plans = await untilReached(options, async () => compile(loaded, await shapes(configuration, connectors)));
+    const opened = await untilReached(options, () => openLog(kafkaLogOptions(configuration.kafka, options.logger)));
+    log = opened;
+    const specs = topicSpecs(plans, configuration.retention.decisionsMs);
+    await untilReached(options, () => opened.ensureTopics(specs));
+    return run(configuration, options, plans, connectors, opened);
+  } catch (error) {
+    await log?.close().catch(() => undefined);
+    await Promise.allSettled([...connectors.values()].map((connector) => connector.close()));
+    throw error;
+  }
+}
+
+function run(
+  configuration: Configuration,
+  options: StartOptions,
+  plans: readonly SyncPlan[],
+  connectors: ReadonlyMap<string, Connector>,
+  log: Log,
+): Duolog {
+  const { prefix } = configuration;
+  const metrics = new DuologMetrics(() => Date.now());
+  const places = new Places({
+    plans,
+    connectors,
+    metrics,
+    logger: options.logger,
+    observe: options.observe ?? false,
+    stateFolder: configuration.state.folder,
+    owner: `${hostname()}:${process.pid}`,
+    context: {
+      log,
+      registry: new HttpSchemaRegistry(registryOptions(configuration.kafka)),
+      topics: new TopicNames(prefix),
+      prefix,
+      clock: systemClock,
+      limits: taskLimits(configuration),
+    },
+  });
+  places.start(options.roles);
+  let stopped: Promise<void> | null = null;
+  const stop = async () => {
+    await within(STOP_WITHIN_MS, places.stop());
+    await within(1_000, Promise.allSettled([log.close(), ...[...connectors.values()].map((each) => each.close())]));
+  };
+  return {
+    plans,
+    metrics,
+    failed: places.failed,
+    status: () => ({ prefix, ...places.status() }),
+    stop: () => (stopped ??= stop()),
+  };
+}
+
+/** What the systems' catalogues say of every table that the configuration names. */
+async function shapes(
+  configuration: Configuration,
+  connectors: ReadonlyMap<string, Connector>,
+): Promise<readonly TableShape[]> {
+  const needed = tablesNeeded(configuration);
+  const perSystem = await Promise.all(
+    Array.from(connectors, async ([name, connector]) => {
+      const references = needed.filter(({ system }) => system === name);
+      if (references.length === 0) return [];
+      const catalogue = connector.catalogue();
+      try {
+        return await catalogue.tables(references.map(({ entity, table }) => ({ entity, table })));
+      } finally {
+        await catalogue.close();
+      }
+    }),
+  );
+  return perSystem.flat();
+}
+
+function compile(loaded: LoadedConfiguration, tables: readonly TableShape[]): readonly SyncPlan[] {
+  const compiled = compilePlans(loaded.configuration, tables);
+  if (compiled.ok) return compiled.plans;
+  throw configurationError(compiled.problems.map((problem) => loaded.locate(problem)));
+}
+
+/** Tries again, ever more slowly, while all that is wrong is that something does not answer. */
+async function untilReached<T>({ logger, signal }: StartOptions, attempt: () => Promise<T>): Promise<T> {
+  for (let attempts = 0; ; attempts++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof DuologError) || error.retry !== 'backoff' || signal?.aborted === true) throw error;
+      logger.warn({ err: error, attempts: attempts + 1 }, 'not reached yet; trying again');
+      await systemClock.pause(Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(attempts, 10)), signal);
+      signal?.throwIfAborted();
+    }
+  }
+}
+
+async function within(milliseconds: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([work, systemClock.pause(milliseconds, over.signal)]);
+  over.abort();
+}

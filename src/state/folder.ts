@@ -1,0 +1,113 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** A folder for one local store, held by this process. */
+export interface StoreFolder {
+  readonly path: string;
+  /** After the store was closed in order: the next process may use it, even after a restart of the machine. */
+  release(): void;
+}
+
+/** A store left alone for longer than this is no use any more: the changelog has gone on. */
+const ABANDONED_AFTER_MS = 24 * 3_600_000;
+const OWNED = /^owned-([0-9a-f]+)-(\d+)-(\d+)-(\d+)$/;
+
+let taken = 0;
+
+/**
+ * Takes a store that no living process holds, or a new one, below the folder. Renaming is the lock: its name tells the
+ * owner, and only one can rename it. A store whose owner was killed is whole; one whose machine has restarted without a
+ * clean end may be torn, because it is written without sync, and is removed unread.
+ */
+export function takeStoreFolder(base: string): StoreFolder {
+  mkdirSync(base, { recursive: true });
+  const path = join(base, `owned-${bootId()}-${process.pid}-${startOf(process.pid)}-${taken++}`);
+  for (const { name } of newestFirst(base)) {
+    if (!isFree(name)) continue;
+    if (isTorn(name)) {
+      rmSync(join(base, name), { recursive: true, force: true });
+      continue;
+    }
+    if (tryRename(join(base, name), path)) return { path, release: () => release(base, path) };
+  }
+  mkdirSync(path);
+  return { path, release: () => release(base, path) };
+}
+
+function release(base: string, path: string): void {
+  for (let number = 0; ; number++) {
+    if (tryRename(path, join(base, `closed-${number}`))) return;
+    if (number > 100) return;
+  }
+}
+
+function newestFirst(base: string): { readonly name: string; readonly ageMs: number }[] {
+  const found = readdirSync(base)
+    .filter((name) => OWNED.test(name) || name.startsWith('closed-'))
+    .map((name) => ({ name, ageMs: ageMs(join(base, name)) }))
+    .sort((left, right) => left.ageMs - right.ageMs);
+  for (const { name, ageMs } of found) {
+    if (ageMs > ABANDONED_AFTER_MS && isFree(name)) rmSync(join(base, name), { recursive: true, force: true });
+  }
+  return found.filter(({ ageMs }) => ageMs <= ABANDONED_AFTER_MS);
+}
+
+function ageMs(path: string): number {
+  try {
+    // LMDB writes through a memory map, which may not touch the file's time: the folder's own is as good a guess.
+    const times = [path, join(path, 'data.mdb')].map((each) => statSync(each, { throwIfNoEntry: false })?.mtimeMs ?? 0);
+    return Date.now() - Math.max(...times);
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+function isFree(name: string): boolean {
+  const owner = OWNED.exec(name);
+  if (owner === null) return true;
+  const [, boot, pid, start] = owner;
+  return boot !== bootId() || startOf(Number(pid)) !== start;
+}
+
+function isTorn(name: string): boolean {
+  const owner = OWNED.exec(name);
+  return owner !== null && owner[1] !== bootId();
+}
+
+/** False where another was faster, or the name is taken. */
+function tryRename(from: string, to: string): boolean {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+let boot: string | null = null;
+
+/** Differs after each restart of the machine; where the system has none, every process counts as a restart. */
+function bootId(): string {
+  boot ??= readBootId();
+  return boot;
+}
+
+function readBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')
+      .replace(/[^0-9a-f]/g, '')
+      .slice(0, 16);
+  } catch {
+    return process.hrtime.bigint().toString(16);
+  }
+}
+
+/** When a process began, so that a number given again is not taken for the old process; "0" where there is none. */
+function startOf(pid: number): string {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return fields.slice(fields.lastIndexOf(')') + 2).split(' ')[19] ?? '0';
+  } catch {
+    return pid === process.pid ? '1' : '0';
+  }
+}
