@@ -1,6 +1,6 @@
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { removeFolder, temporaryFolder } from '../../deploy/dev/guardian.js';
-import { packageRoot } from '../../deploy/dev/paths.js';
 import { endOf, freePorts, ServerProcess } from '../../deploy/dev/process.js';
 import { exampleFolder } from './northwind-data.js';
 import type { Servers } from './servers.js';
@@ -16,6 +16,9 @@ export interface DuologRun {
   stop(): Promise<void>;
 }
 
+/** Built beside this file. */
+const commandLine = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+
 export const configurationFile = join(exampleFolder, 'duolog.yaml');
 
 /** Starts Duolog and waits until it says that it is ready. @throws Error with the end of its log. */
@@ -27,7 +30,7 @@ export async function runDuolog(servers: Servers): Promise<DuologRun> {
   const duolog = new ServerProcess({
     name: 'Duolog',
     command: process.execPath,
-    args: ['--enable-source-maps', join(packageRoot(), 'dist/src/cli/main.js'), 'run', '--config', configurationFile],
+    args: ['--enable-source-maps', commandLine, 'run', '--config', configurationFile],
     cwd: folder,
     env: {
       ...process.env,

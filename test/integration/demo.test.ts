@@ -1,0 +1,90 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { forgetProcess, guardProcess, removeFolder, temporaryFolder } from '../../deploy/dev/guardian.js';
+import { eventually } from '../support/eventually.js';
+import { builtSources } from '../support/shared.js';
+
+/** Its temporary files are below a folder of the test's own, so that what it leaves behind can be seen. */
+describe('npm run demo', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await temporaryFolder('demo-test');
+  });
+  afterEach(() => removeFolder(folder));
+
+  it('shows every edit arriving, finds both sides equal and leaves nothing behind', { timeout: 240_000 }, async () => {
+    const demo = await start(['--once']);
+    expect(await demo.exited, demo.output()).toBe(0);
+    for (const title of ['changes in the ERP', 'The same field', 'comes with its person', 'A burst of 200']) {
+      expect(demo.output()).toContain(title);
+    }
+    expect(demo.output()).toMatch(/conflict: erp wins/);
+    expect(demo.output()).toMatch(/order_line +2157 +2157 +2157/);
+    await nothingIsLeft();
+  });
+
+  it('leaves nothing behind after Ctrl-C twice', async () => {
+    const demo = await start([]);
+    await serversAreStarting();
+    demo.child.kill('SIGINT');
+    demo.child.kill('SIGINT');
+    expect(await demo.exited).toBe(130);
+    await nothingIsLeft();
+  });
+
+  it('leaves nothing behind after a kill -9', async () => {
+    const demo = await start([]);
+    await serversAreStarting();
+    demo.child.kill('SIGKILL');
+    expect(await demo.exited).toBeNull();
+    await nothingIsLeft();
+  });
+
+  async function start(args: readonly string[]) {
+    const script = join(await builtSources(), 'examples/northwind/demo.js');
+    const child = spawn(process.execPath, [script, ...args], {
+      env: { ...process.env, TMPDIR: folder, NO_COLOR: '1' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    return watch(child);
+  }
+
+  async function serversAreStarting(): Promise<void> {
+    const starting = () => processes().filter((line) => /java|postgres/.test(line)).length > 2;
+    await eventually(starting, { timeoutMs: 60_000, what: 'servers of the demo' });
+  }
+
+  async function nothingIsLeft(): Promise<void> {
+    await eventually(() => processes().length === 0 && readdirSync(folder).length === 0, {
+      timeoutMs: 15_000,
+      what: `the end of ${processes().join('\n')} and ${readdirSync(folder).join(', ')}`,
+    });
+  }
+
+  /** Command lines that name the test's folder. */
+  function processes(): string[] {
+    const all = execFileSync('ps', ['-Ao', 'pid,args'], { encoding: 'utf8' });
+    return all.split('\n').filter((line) => line.includes(folder));
+  }
+});
+
+function watch(child: ChildProcess) {
+  const { pid } = child;
+  if (pid === undefined) throw new Error('The demo did not start');
+  guardProcess(pid, 'SIGKILL');
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  const exited = new Promise<number | null>((resolve) => {
+    child.once('close', (code) => {
+      forgetProcess(pid);
+      resolve(code);
+    });
+  });
+  return { child, exited, output: () => output };
+}
