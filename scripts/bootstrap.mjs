@@ -47,7 +47,7 @@ function numbers(text) {
   return text.split(/[._-]/).map(Number).filter(Number.isFinite);
 }
 
-function checkNode() {
+export function checkNode() {
   if (isAtLeast(numbers(process.versions.node), needed.node)) return;
   stop(
     `Node.js ${needed.node.join('.')} or newer is needed; this is ${process.versions.node}.\n` +
@@ -89,7 +89,7 @@ function checkMaven() {
   );
 }
 
-function installPackages() {
+export function installPackages() {
   const reason = staleReason();
   if (reason === null) return;
   console.log(`Installing the packages (${reason}) …`);
