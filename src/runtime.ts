@@ -67,7 +67,8 @@ export async function startDuolog(loaded: LoadedConfiguration, options: StartOpt
   );
   let log: Log | null = null;
   try {
-    const plans = await untilReached(options, async () => compile(loaded, await shapes(configuration, connectors)));
+    const compiled = await untilReached(options, async () => compile(loaded, await shapes(configuration, connectors)));
+    const plans = compiled.map((plan) => ({ ...plan, observe: options.observe ?? false }));
     const opened = await untilReached(options, () => openLog(kafkaLogOptions(configuration.kafka, options.logger)));
     log = opened;
     const specs = topicSpecs(plans, configuration.retention.decisionsMs);
@@ -94,7 +95,6 @@ function run(
     connectors,
     metrics,
     logger: options.logger,
-    observe: options.observe ?? false,
     stateFolder: configuration.state.folder,
     owner: `${hostname()}:${process.pid}`,
     context: {

@@ -27,7 +27,6 @@ export interface PlacesOptions {
   readonly context: Omit<TaskContext, 'metrics'>;
   readonly metrics: DuologMetrics;
   readonly logger: Logger;
-  readonly observe: boolean;
   readonly stateFolder: string;
   /** Names this process for whoever looks at a target's sessions. */
   readonly owner: string;
@@ -99,7 +98,7 @@ export class Places {
   }
 
   private addStream(plan: SyncPlan): void {
-    const { context, logger, metrics, observe, stateFolder } = this.options;
+    const { context, logger, metrics, stateFolder } = this.options;
     const labels: TaskLabels = { stage: 'stream', sync: plan.name, system: '' };
     const own = { ...context, metrics: metrics.stage(labels) };
     const folder = takeStoreFolder(join(stateFolder, context.prefix, plan.name));
@@ -118,7 +117,7 @@ export class Places {
     const decide = decider(plan);
     const newBirth = () => randomBytes(5).toString('hex');
     this.add(labels, `stream ${plan.name}`, `stream.${plan.name}`, {
-      createTask: () => new StreamTask(own, { plan, decide, changelog, newBirth, observe }),
+      createTask: () => new StreamTask(own, { plan, decide, changelog, newBirth }),
       standBy: async () => changelog.catchUp(await readBirth(own, plan.name)),
       onRunning: (running) => {
         const count = () => countHolds(changelog.store);

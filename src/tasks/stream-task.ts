@@ -22,8 +22,6 @@ export interface StreamTaskOptions {
   readonly changelog: Changelog;
   /** An id that is never given twice. */
   readonly newBirth: () => string;
-  /** Decides without sending commands. */
-  readonly observe: boolean;
 }
 
 /**
@@ -134,10 +132,10 @@ export class StreamTask implements Task {
   /** Checks that the state is of this configuration, or begins one; says which state is alive. */
   private async begin(): Promise<void> {
     const { clock } = this.context;
-    const { changelog, plan, newBirth, observe } = this.options;
+    const { changelog, plan, newBirth } = this.options;
     const { store } = changelog;
     const { fingerprint } = plan;
-    if (syncRecord(store) === undefined) initialState(store, { birth: newBirth(), fingerprint, observe });
+    if (syncRecord(store) === undefined) initialState(store, { birth: newBirth(), fingerprint });
     const sync = syncRecord(store)!;
     if (sync.fingerprint !== fingerprint) {
       throw new DuologError('CONFIG_CHANGED', `The state of ${plan.name} was made under another configuration.`);

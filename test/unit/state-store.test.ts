@@ -1,0 +1,244 @@
+import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
+import { compareKeys, STORE_FORMAT, type StateBacking } from '../../src/state/backing.js';
+import type { StateCodec } from '../../src/state/contract.js';
+import { takeStoreFolder } from '../../src/state/folder.js';
+import { LmdbBacking } from '../../src/state/lmdb-backing.js';
+import { MemoryBacking } from '../../src/state/memory-backing.js';
+import { StateStore, type StateChange } from '../../src/state/store.js';
+
+interface Thing {
+  readonly name: string;
+  readonly tags: readonly string[];
+}
+
+const codec: StateCodec<Thing> = {
+  encode: (thing) => Buffer.from(JSON.stringify(thing)),
+  decode: (bytes) => JSON.parse(bytes.toString()) as Thing,
+  indexEntries: ({ tags }) => tags,
+};
+
+const folders: string[] = [];
+const open: StateBacking[] = [];
+
+afterEach(async () => {
+  for (const backing of open.splice(0)) await backing.close();
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'duolog-store-'));
+  folders.push(folder);
+  return folder;
+}
+
+function lmdb(folder = temporaryFolder()): StateBacking {
+  const backing = new LmdbBacking(folder);
+  open.push(backing);
+  return backing;
+}
+
+function storeOver(backing: StateBacking, flushTransactions = 1): StateStore<Thing> {
+  const limits = { flushTransactions, flushRecords: 1000, cachedRecords: 4 };
+  return new StateStore(
+    backing,
+    codec,
+    () => ({ cluster: 'c', birth: 'b' }),
+    () => 0,
+    limits,
+  );
+}
+
+describe.each([
+  ['memory', () => new MemoryBacking()],
+  ['lmdb', () => lmdb()],
+])('the store over %s', (_name, backingOf) => {
+  it('shows what was put at once, and puts it nowhere before Kafka has it (I3)', () => {
+    const backing = backingOf();
+    const store = storeOver(backing);
+    store.put('a', { name: 'a', tags: ['t'] });
+    expect(store.get('a')).toEqual({ name: 'a', tags: ['t'] });
+    expect(store.indexed('t')).toEqual(['a']);
+    store.seal();
+    expect(store.get('a')).toBeDefined();
+    expect(backing.get('a')).toBeUndefined();
+    expect(backing.meta()).toBeNull();
+    store.committed(7);
+    expect(backing.get('a')).toBeDefined();
+    expect(backing.meta()).toMatchObject({ format: STORE_FORMAT, cluster: 'c', birth: 'b', offset: 7 });
+  });
+
+  it('forgets what Kafka may not have, and keeps what it has', () => {
+    const store = storeOver(backingOf(), 10);
+    store.put('a', { name: 'first', tags: ['t'] });
+    store.seal();
+    store.committed(1);
+    store.put('a', { name: 'second', tags: ['u'] });
+    store.seal();
+    store.put('b', { name: 'b', tags: ['t'] });
+    store.discard();
+    expect(store.get('a')).toEqual({ name: 'first', tags: ['t'] });
+    expect(store.get('b')).toBeUndefined();
+    expect(store.indexed('t')).toEqual(['a']);
+    expect(store.indexed('u')).toEqual([]);
+    expect(store.changelogOffset).toBe(1);
+  });
+
+  it('pages through an index in one order, layers and backing together', () => {
+    const store = storeOver(backingOf());
+    for (const key of ['k1', 'k3', 'k5', 'k7']) store.put(key, { name: key, tags: ['t'] });
+    store.seal();
+    store.committed(1);
+    store.put('k4', { name: 'k4', tags: ['t'] });
+    store.delete('k3');
+    store.put('k5', { name: 'k5', tags: [] });
+    expect(store.indexed('t')).toEqual(['k1', 'k4', 'k7']);
+    expect(store.indexed('t', { limit: 2 })).toEqual(['k1', 'k4']);
+    expect(store.indexed('t', { after: 'k1', limit: 1 })).toEqual(['k4']);
+    expect(store.indexed('t', { after: 'k4' })).toEqual(['k7']);
+  });
+
+  it('takes keys and entries of any length', () => {
+    const store = storeOver(backingOf());
+    const long = 'x'.repeat(5000);
+    for (const end of ['1', '2']) store.put(long + end, { name: end, tags: [`${long}t`] });
+    store.seal();
+    store.committed(1);
+    expect(store.indexed(`${long}t`).sort()).toEqual([`${long}1`, `${long}2`]);
+    expect(store.get(`${long}2`)).toMatchObject({ name: '2' });
+  });
+
+  it('gives the changelog each change once, deletions as tombstones', () => {
+    const store = storeOver(backingOf());
+    store.put('a', { name: 'a', tags: [] });
+    store.put('a', { name: 'b', tags: [] });
+    store.delete('z');
+    expect(store.seal().map(({ key, bytes }) => [key, bytes?.toString() ?? null])).toEqual([
+      ['a', '{"name":"b","tags":[]}'],
+      ['z', null],
+    ]);
+    expect(store.seal()).toEqual([]);
+  });
+});
+
+/** Anything that can happen to a store, in any order. */
+const key = fc.constantFrom('a', 'b', 'c', 'Ω', '𝄞', '\uffee', 'ab');
+const tag = fc.constantFrom('t', 'u');
+const action = fc.oneof(
+  fc.record({ do: fc.constant('put' as const), key, tags: fc.uniqueArray(tag) }),
+  fc.record({ do: fc.constant('delete' as const), key }),
+  fc.record({ do: fc.constant('commit' as const) }),
+  fc.record({ do: fc.constant('seal' as const) }),
+  fc.record({ do: fc.constant('discard' as const) }),
+  fc.record({ do: fc.constant('restart' as const) }),
+);
+
+describe('whatever happens', () => {
+  it.each([
+    ['memory', 300, () => new MemoryBacking()],
+    ['lmdb', 40, () => lmdb()],
+  ])('a store over %s with its changelog says what a plain map says', (_name, runs, backingOf) => {
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 40 }), fc.integer({ min: 1, max: 3 }), (actions, flush) => {
+        const backing = backingOf();
+        let store = storeOver(backing, flush);
+        const log: StateChange[] = [];
+        let committed = new Map<string, Thing>();
+        let sealed: { changes: StateChange[]; after: Map<string, Thing> }[] = [];
+        let present = new Map<string, Thing>();
+        const lose = () => {
+          sealed = [];
+          present = new Map(committed);
+        };
+        for (const step of actions) {
+          switch (step.do) {
+            case 'put':
+              store.put(step.key, { name: step.key, tags: step.tags });
+              present.set(step.key, { name: step.key, tags: step.tags });
+              break;
+            case 'delete':
+              store.delete(step.key);
+              present.delete(step.key);
+              break;
+            case 'seal':
+              sealed.push({ changes: store.seal(), after: new Map(present) });
+              break;
+            case 'commit': {
+              const oldest = sealed.shift();
+              if (oldest === undefined) break;
+              log.push(...oldest.changes);
+              committed = oldest.after;
+              store.committed(log.length);
+              break;
+            }
+            case 'discard':
+              store.discard();
+              lose();
+              break;
+            case 'restart':
+              store = storeOver(backing, flush);
+              store.restore(log.slice(store.changelogOffset), log.length);
+              lose();
+              break;
+          }
+          const sorted = [...present.keys()].sort(compareKeys);
+          for (const each of ['t', 'u']) {
+            expect(store.indexed(each)).toEqual(sorted.filter((name) => present.get(name)!.tags.includes(each)));
+          }
+          for (const name of ['a', 'b', 'Ω']) expect(store.get(name)).toEqual(present.get(name));
+        }
+      }),
+      { numRuns: runs },
+    );
+  });
+
+  it('keys are in the order of their UTF-8 bytes', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (left, right) => {
+        const bytes = Buffer.compare(Buffer.from(left), Buffer.from(right));
+        expect(Math.sign(compareKeys(left, right))).toBe(bytes);
+      }),
+    );
+  });
+});
+
+describe('the folder of a store', () => {
+  it('goes to one process at a time, and to the next one after it', () => {
+    const base = temporaryFolder();
+    const first = takeStoreFolder(base);
+    const second = takeStoreFolder(base);
+    expect(second.path).not.toBe(first.path);
+    first.release();
+    expect(readdirSync(base)).toContain('closed-0');
+    const third = takeStoreFolder(base);
+    expect(readdirSync(base)).not.toContain('closed-0');
+    second.release();
+    third.release();
+  });
+
+  it('is taken over from a process that was killed', async () => {
+    const base = temporaryFolder();
+    const taken = takeStoreFolder(base);
+    const backing = new LmdbBacking(taken.path);
+    const store = storeOver(backing);
+    store.put('a', { name: 'a', tags: ['t'] });
+    store.seal();
+    store.committed(3);
+    await backing.close();
+    const boot = /owned-([0-9a-f]+)-/.exec(taken.path)![1]!;
+    renameSync(taken.path, join(base, `owned-${boot}-999999999-1-0`));
+    const heir = takeStoreFolder(base);
+    expect(lmdb(heir.path).meta()).toMatchObject({ offset: 3 });
+  });
+
+  it('is removed unread if the machine has restarted without a clean end', () => {
+    const base = temporaryFolder();
+    const taken = takeStoreFolder(base);
+    renameSync(taken.path, join(base, 'owned-0123456789abcdef-1-1-0'));
+    takeStoreFolder(base);
+    expect(readdirSync(base)).not.toContain('owned-0123456789abcdef-1-1-0');
+  });
+});
