@@ -75,15 +75,6 @@ interface Patch {
 
 const PATCHES: readonly Patch[] = [
   {
-    module: 'protocol/error',
-    reason:
-      'Codes of newer brokers are missing: a fenced producer is told PRODUCER_FENCED since Kafka 2.7, which the ' +
-      'package calls an unknown error.',
-    apply: (exports) => {
-      for (const code of NEWER_CODES) exports.errorCodes.push(code);
-    },
-  },
-  {
     module: 'network/requestQueue/index',
     reason:
       'Arms a timer after every answer although nothing waits, with a negative delay: a core spins, and newer Nodes warn.',
@@ -104,29 +95,6 @@ const PATCHES: readonly Patch[] = [
     },
   },
 ];
-
-const NEWER_CODES = [
-  { type: 'THROTTLING_QUOTA_EXCEEDED', code: 89, retriable: true, message: 'The throttling quota has been exceeded' },
-  {
-    type: 'PRODUCER_FENCED',
-    code: 90,
-    retriable: false,
-    message: 'There is a newer producer with the same transactional id',
-  },
-  { type: 'UNKNOWN_TOPIC_ID', code: 100, retriable: true, message: 'This server does not host this topic id' },
-  {
-    type: 'TRANSACTIONAL_ID_NOT_FOUND',
-    code: 105,
-    retriable: false,
-    message: 'The transactional id could not be found',
-  },
-  {
-    type: 'TRANSACTION_ABORTABLE',
-    code: 120,
-    retriable: false,
-    message: 'The transaction can only be aborted',
-  },
-] as const;
 
 /** Puts the corrections in place; the modules that they build on must be there already. */
 export function correctKafkajs(require: NodeJS.Require): void {

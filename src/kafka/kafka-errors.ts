@@ -35,7 +35,6 @@ const BY_TYPE: Readonly<Record<string, Remedy>> = {
   REQUEST_TIMED_OUT: 'connection',
   NETWORK_EXCEPTION: 'connection',
   INVALID_PRODUCER_EPOCH: 'fenced',
-  PRODUCER_FENCED: 'fenced',
   INVALID_PRODUCER_ID_MAPPING: 'fenced',
 };
 

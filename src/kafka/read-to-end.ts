@@ -12,8 +12,13 @@ const TIMEOUT_MS = 60_000;
 /** So often a fetch of one topic alone must bring nothing at all before there is nothing. */
 const EMPTY_FETCHES = 3;
 
+/** An open transaction holds readers back until its producer or the coordinator's timeout ends it. */
+const STANDSTILL_MS = 90_000;
+
 /**
- * Hands out all committed records from the offset to the end as of now and returns the offset that follows.
+ * Hands out all records from the offset to the end that were committed before the call, and returns the offset that
+ * follows. A transaction may be committed and not readable yet, while the broker writes its markers: so the end is that
+ * of all that is written, and what is still open there is waited for.
  * The next fetch is under way while the caller works on the last.
  * @throws DuologError KAFKA_OFFSET_OUT_OF_RANGE, KAFKA_TOPIC_MISSING, KAFKA_UNREACHABLE.
  */
@@ -27,11 +32,11 @@ export async function readToEnd(
     throw asDuologError(error, `reading ${topic}`);
   });
   try {
-    const { earliest, end, highWatermark } = await withRetries({ cluster, timeoutMs: TIMEOUT_MS }, () =>
+    const { earliest, highWatermark } = await withRetries({ cluster, timeoutMs: TIMEOUT_MS }, () =>
       boundsOf(cluster, topic),
     );
     if (offset < earliest || offset > highWatermark) throw outOfRangeError(topic, offset, { earliest, highWatermark });
-    return await readUntil(cluster, { topic, offset, end }, onRecords);
+    return await readUntil(cluster, { topic, offset, end: highWatermark }, onRecords);
   } catch (error) {
     if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') {
       throw new DuologError('KAFKA_TOPIC_MISSING', `The topic ${topic} is missing`, { cause: error });
@@ -50,12 +55,15 @@ async function readUntil(
   const { topic, end } = range;
   let next = range.offset;
   let emptyFetches = 0;
+  let progressMs = performance.now();
   let fetching = next < end ? fetchOne(cluster, topic, next) : null;
   while (fetching !== null) {
-    const { records, nextOffset } = await fetching;
+    const { records, nextOffset, stableOffset } = await fetching;
+    if (nextOffset > next) progressMs = performance.now();
+    else if (performance.now() - progressMs > STANDSTILL_MS) throw heldBack(topic, stableOffset, end);
     // Compaction may have taken everything behind the last batch: a lone fetch that stays empty says so, for it always
-    // brings at least one batch where there is one.
-    emptyFetches = nextOffset === next ? emptyFetches + 1 : 0;
+    // brings at least one batch where there is one that may be read.
+    emptyFetches = nextOffset === next && stableOffset >= end ? emptyFetches + 1 : 0;
     next = emptyFetches >= EMPTY_FETCHES ? end : nextOffset;
     fetching = next < end ? fetchOne(cluster, topic, next) : null;
     const wanted = (records.at(-1)?.offset ?? 0) < end ? records : records.filter((record) => record.offset < end);
@@ -84,6 +92,14 @@ function fetchOne(cluster: Cluster, topic: string, offset: number): Promise<Fetc
   // It is awaited when the records before it have been worked on.
   fetching.catch(() => undefined);
   return fetching;
+}
+
+function heldBack(topic: string, stable: number, end: number): DuologError {
+  return new DuologError(
+    'KAFKA_UNREACHABLE',
+    `A transaction that stays open holds back ${topic} at ${stable}, before ${end}; ` +
+      'kafka-transactions.sh find-hanging tells whose it is',
+  );
 }
 
 function throttled(): never {

@@ -94,12 +94,16 @@ export interface Log {
   producer(transactionalId: string): Promise<LogProducer>;
   lease(group: string): Lease;
   reader(start: readonly { readonly topic: string; readonly offset: number }[]): Promise<LogReader>;
-  /** All committed records from the offset to the end as of the call, in batches; returns the offset that follows. Compacted topics included. */
+  /**
+   * All records from the offset on that were committed before the call, in batches; returns the offset that follows.
+   * Compacted topics included. Transactions still open in the topic are waited for.
+   */
   readToEnd(
     topic: string,
     offset: number,
     onRecords: (records: readonly LogRecord[]) => void | Promise<void>,
   ): Promise<number>;
+  /** The first offset there is, and the one behind everything readable: a commit shows there a moment after its acknowledgement. */
   bounds(topic: string): Promise<{ readonly earliest: number; readonly end: number }>;
   /** Deletes records below the offset. */
   trim(topic: string, offset: number): Promise<void>;
