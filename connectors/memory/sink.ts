@@ -18,6 +18,7 @@ import { ConstraintViolation, RowLocked, type MemoryDatabase, type Table, type T
 export class MemorySink implements Sink {
   private readonly entities = new Map<string, EntitySystemPlan>();
   private epoch = 0;
+  private birth = '';
 
   constructor(
     private readonly database: MemoryDatabase,
@@ -32,6 +33,7 @@ export class MemorySink implements Sink {
     const { bookkeeping } = this.database;
     const before = bookkeeping.get(this.options.sync);
     this.epoch = (before?.epoch ?? 0) + 1;
+    this.birth = birth;
     bookkeeping.set(this.options.sync, {
       epoch: this.epoch,
       birth: before?.birth ?? birth,
@@ -70,7 +72,8 @@ export class MemorySink implements Sink {
       if (outcomes.length === 0) transaction.mark = null;
     });
     bookkeeping.set(this.options.sync, {
-      ...before,
+      epoch: this.epoch,
+      birth: this.birth,
       progress: progressAfter(outcomes.map(({ offset }) => offset)),
       unpublished: outcomes.map(({ outcome }) => outcome).filter(({ entity }) => !this.entities.get(entity)!.captured),
     });

@@ -66,7 +66,7 @@ export class MemorySource implements Source {
   }
 
   async open(resume: { readonly position: Position | null; readonly heartbeat: Position | null }): Promise<void> {
-    await this.roundTrip('source open');
+    await this.trip('source open');
     this.database.logReader = this;
     const standing = newer(read(resume.position), read(resume.heartbeat));
     if (standing && standing.transaction < this.database.log.forgottenTo) {
@@ -82,7 +82,7 @@ export class MemorySource implements Source {
   }
 
   async next(): Promise<SourceBatch | null> {
-    await this.roundTrip('source read');
+    await this.trip('source read');
     this.verifyReader();
     const events: SourceEvent[] = [];
     this.stream(events);
@@ -98,7 +98,7 @@ export class MemorySource implements Source {
   }
 
   async acknowledge(position: Position): Promise<void> {
-    await this.roundTrip('source acknowledge');
+    await this.trip('source acknowledge');
     this.verifyReader();
     this.database.log.forget(read(position)!.transaction);
   }
@@ -124,6 +124,14 @@ export class MemorySource implements Source {
   async close(): Promise<void> {
     this.opened = false;
     if (this.database.logReader === this) this.database.logReader = null;
+  }
+
+  private async trip(point: string): Promise<void> {
+    try {
+      await this.roundTrip(point);
+    } catch (cause) {
+      throw new DuologError('SOURCE_UNREACHABLE', `the connection to ${this.options.system} was lost`, { cause });
+    }
   }
 
   private verifyReader(): void {
@@ -259,13 +267,13 @@ export class MemorySource implements Source {
   private async readChunk(entity: string): Promise<Chunk> {
     const { log } = this.database;
     const low = log.end;
-    await this.roundTrip('source chunk');
+    await this.trip('source chunk');
     const standing = this.snapshots[entity];
     const lastKey = standing && standing !== 'done' ? standing.lastKey : null;
     const table = this.tableOf(entity);
     const keys = [...table.rows.keys()].filter((key) => lastKey === null || key > lastKey).sort();
     const rows = keys.slice(0, CHUNK_ROWS).map((key) => ({ key, row: table.rows.get(key)! }));
-    await this.roundTrip('source chunk read');
+    await this.trip('source chunk read');
     const high = log.end;
     const changed = new Set<string>();
     for (let number = low + 1; number <= high; number++) {

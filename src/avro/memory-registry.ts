@@ -6,8 +6,11 @@ import type { AvroSchema } from './schema.js';
 export class MemorySchemaRegistry implements SchemaRegistry {
   private readonly schemas: AvroSchema[] = [];
   private readonly ids = new Map<string, number>();
+  private readonly idsByObject = new WeakMap<object, number>();
 
   register(_topic: string, _part: 'key' | 'value', schema: AvroSchema): Promise<number> {
+    const known = typeof schema === 'object' ? this.idsByObject.get(schema) : undefined;
+    if (known !== undefined) return Promise.resolve(known);
     const text = JSON.stringify(schema);
     let id = this.ids.get(text);
     if (id === undefined) {
@@ -15,6 +18,7 @@ export class MemorySchemaRegistry implements SchemaRegistry {
       id = this.schemas.length;
       this.ids.set(text, id);
     }
+    if (typeof schema === 'object') this.idsByObject.set(schema, id);
     return Promise.resolve(id);
   }
 

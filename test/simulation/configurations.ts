@@ -83,7 +83,11 @@ export function generateWorld(name: string, random: Random): WorldConfig {
   if (!family) throw new Error(`no configuration ${name}; there are ${CONFIGURATIONS.join(', ')}`);
   const entities = [entityOf('company', family, random)];
   if (family.person && random.chance(0.8)) entities.push(entityOf('person', family, random));
-  return { systems: family.systems, entities: entities.map((entity) => withKeyTypes(entity, entities)) };
+  return {
+    systems: family.systems,
+    entities: entities.map((entity) => withKeyTypes(entity, entities)),
+    smallBatches: random.chance(0.3),
+  };
 }
 
 function entityOf(name: string, family: Family, random: Random): EntityConfig {

@@ -18,7 +18,14 @@ export interface Client {
   roundTrip(point: string): Promise<void>;
   /** At most so many records of the topic reach this client with the next fetch: how slow the network is. */
   fetchLimit(topic: string): number;
+  /** Has nothing to do until it is stepped again. */
+  idle(): Promise<void>;
+  /** The broker hears its heartbeats. */
+  isMember(): boolean;
 }
+
+/** Kafka's `delete.retention.ms`. */
+const TOMBSTONES_KEPT_MS = 24 * 3_600_000;
 
 interface Pending {
   readonly topic: Topic;
@@ -104,7 +111,7 @@ export class MemoryBroker {
     return this.topics.get(name)?.records ?? [];
   }
 
-  /** Removes older records of each key from compacted topics; a tombstone goes with the next compaction. */
+  /** Removes older records of each key from compacted topics; a tombstone goes when it is a day old. */
   compact(): void {
     for (const topic of this.topics.values()) {
       if (topic.spec.cleanup !== 'compact') continue;
@@ -116,7 +123,8 @@ export class MemoryBroker {
       topic.records = topic.records.filter(
         (record) =>
           record.offset >= stable ||
-          (newest.get(record.key!.toString('latin1')) === record.offset && record.value !== null),
+          (newest.get(record.key!.toString('latin1')) === record.offset &&
+            (record.value !== null || this.nowMs() - record.timestampMs < TOMBSTONES_KEPT_MS)),
       );
     }
   }
@@ -150,7 +158,7 @@ export class MemoryBroker {
     }
   }
 
-  /** Returns the offset of the last record committed in each topic. */
+  /** Returns, for each topic, the offset that follows the last record. */
   end(transactionalId: string, epoch: number): Map<string, number> {
     const state = this.current(transactionalId, epoch);
     const offsets = new Map<string, number>();
@@ -161,7 +169,7 @@ export class MemoryBroker {
       topic.records.push(...records);
       if (!inOrder) topic.records.sort((left, right) => left.offset - right.offset);
       topic.end += 1;
-      offsets.set(topic.spec.name, records.at(-1)!.offset);
+      offsets.set(topic.spec.name, records.at(-1)!.offset + 1);
       for (const observer of this.observers) for (const record of records) observer(record);
     }
     state.pending = [];
@@ -178,12 +186,15 @@ export class MemoryBroker {
 
   // ------------------------------------------------------------ leases
 
-  /** Gives the group's task to the client; whoever had it loses it. */
-  grant(group: string, client: Client): MemoryTenure {
-    this.tenures.get(group)?.lose();
-    const tenure = new MemoryTenure(() => this.tenures.delete(group));
+  /** Gives the group's task to the client, unless a living one has it. */
+  grant(group: string, client: Client): Tenure | null {
+    const holder = this.tenures.get(group);
+    if (holder && holder.client !== client && holder.client.isMember()) return null;
+    holder?.lose();
+    const tenure = new MemoryTenure(client, () => {
+      if (this.tenures.get(group) === tenure) this.tenures.delete(group);
+    });
     this.tenures.set(group, tenure);
-    void client;
     return tenure;
   }
 }
@@ -191,7 +202,10 @@ export class MemoryBroker {
 class MemoryTenure implements Tenure {
   private readonly controller = new AbortController();
 
-  constructor(private readonly onRelease: () => void) {}
+  constructor(
+    readonly client: Client,
+    private readonly onRelease: () => void,
+  ) {}
 
   get lost(): AbortSignal {
     return this.controller.signal;
@@ -202,7 +216,7 @@ class MemoryTenure implements Tenure {
   }
 
   async release(): Promise<void> {
-    if (!this.controller.signal.aborted) this.onRelease();
+    this.onRelease();
   }
 }
 
@@ -234,8 +248,12 @@ class MemoryLog implements Log {
   lease(group: string): Lease {
     return {
       acquire: async () => {
-        await this.trip('kafka join', 'KAFKA_UNREACHABLE');
-        return this.broker.grant(group, this.client);
+        for (;;) {
+          await this.trip('kafka join', 'KAFKA_UNREACHABLE');
+          const tenure = this.broker.grant(group, this.client);
+          if (tenure) return tenure;
+          await this.client.idle();
+        }
       },
     };
   }

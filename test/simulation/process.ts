@@ -17,14 +17,17 @@ export class SimulatedProcess implements Client {
   private onStopped: (() => void) | null = null;
   private dead = false;
   private started = false;
-  /** Errors by which the task's loop ended and started again. */
+  /** Taken for dead by the broker, and yet alive. */
+  leftBehind = false;
+  /** Errors by which the task's lives ended. */
   readonly errors: string[] = [];
+  /** Those that must not happen whatever befalls the process. */
+  readonly defects: Error[] = [];
 
-  /** @param main the process's whole life; it calls `idle` after each step and never returns */
+  /** @param main begins the process's life, which calls `idle` after each step */
   constructor(
     readonly name: string,
-    private readonly main: (process: SimulatedProcess) => Promise<never>,
-    private readonly onPoint: (process: string, point: string) => void,
+    private readonly main: (process: SimulatedProcess) => void,
   ) {}
 
   /** Lets the process run until it has made so many round trips or has finished a step. */
@@ -36,14 +39,14 @@ export class SimulatedProcess implements Client {
     });
     if (!this.started) {
       this.started = true;
-      void this.main(this);
+      this.main(this);
     } else {
       for (const resume of this.waiting.splice(0)) resume();
     }
     await stopped;
   }
 
-  /** Called by the process's main loop between two steps. */
+  /** Between two steps, and where the process pauses. */
   async idle(): Promise<void> {
     await this.stop();
   }
@@ -51,7 +54,6 @@ export class SimulatedProcess implements Client {
   async roundTrip(point: string): Promise<void> {
     if (this.allowance <= 0) await this.stop();
     this.allowance -= 1;
-    this.onPoint(this.name, point);
     if (this.cutAfter !== null && this.cutAfter-- <= 0) {
       this.cutAfter = null;
       throw new ConnectionLost(point);
@@ -67,6 +69,16 @@ export class SimulatedProcess implements Client {
   end(): void {
     this.dead = true;
     this.waiting.length = 0;
+  }
+
+  /** The process ended by itself, for good. */
+  fail(): void {
+    this.end();
+    this.onStopped?.();
+  }
+
+  isMember(): boolean {
+    return !this.dead && !this.leftBehind;
   }
 
   cut(after: number): void {

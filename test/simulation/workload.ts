@@ -64,7 +64,7 @@ class Workload {
       if (this.random.chance(busy)) actions.push(this.userAction(actions));
       else if (this.random.chance(this.troubles.crashes)) actions.push(this.crash(weights));
       else if (this.random.chance(0.03))
-        actions.push({ do: 'wait', milliseconds: this.random.of([1, 5, 100, 20_000]) });
+        actions.push({ do: 'wait', milliseconds: this.random.of([1, 5, 100, 20_000, 90_000_000]) });
       else if (this.random.chance(0.01)) actions.push({ do: 'compact' });
       else actions.push(this.step(weights));
     }

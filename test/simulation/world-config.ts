@@ -19,6 +19,8 @@ export interface WorldConfig {
   /** In order of precedence. */
   readonly systems: readonly string[];
   readonly entities: readonly EntityConfig[];
+  /** Every limit of the tasks so low that it is met all the time. */
+  readonly smallBatches: boolean;
 }
 
 export interface EntityConfig {
