@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Connector, Source, SourceStatus } from '../connector/contract.js';
-import { decider } from '../decision/decide.js';
+import { decide } from '../decision/decide.js';
 import type { DuologError } from '../errors/duolog-error.js';
 import type { EntitySystemPlan, SyncPlan } from '../plan/plan.js';
 import { Changelog } from '../state/changelog.js';
@@ -114,7 +114,6 @@ export class Places {
       await changelog.close();
       folder.release();
     });
-    const decide = decider(plan);
     const newBirth = () => randomBytes(5).toString('hex');
     this.add(labels, `stream ${plan.name}`, `stream.${plan.name}`, {
       createTask: () => new StreamTask(own, { plan, decide, changelog, newBirth }),

@@ -12,8 +12,8 @@ import { streamInputs, StreamReader, type StreamInput } from './stream-inputs.js
 import { StreamMessages } from './stream-messages.js';
 import type { Task, TaskContext } from './task.js';
 
-/** The decision, bound to a plan. */
-export type Decide = (state: State<StateRecord>, event: StreamEvent) => readonly Output[];
+/** The decision: pure, and an argument so that a replay can bring another. */
+export type Decide = (state: State<StateRecord>, event: StreamEvent, plan: SyncPlan) => readonly Output[];
 
 export interface StreamTaskOptions {
   readonly plan: SyncPlan;
@@ -97,14 +97,14 @@ export class StreamTask implements Task {
   /** Decides what was read, and first of all what is left of earlier events, until there is enough for one transaction. */
   private decide(): { readonly outputs: readonly Output[]; readonly taken: number } {
     const { limits } = this.context;
-    const { changelog, decide } = this.options;
+    const { changelog, decide, plan } = this.options;
     const outputs: Output[] = [];
     let steps = 0;
     let taken = 0;
     while (outputs.length < limits.batchOutputs && steps++ < limits.batchOutputs) {
       const event = hasCursors(changelog.store) ? CONTINUE : this.records.event(this.waiting[taken]!);
       if (event !== CONTINUE) this.take(this.waiting[taken++]!, event);
-      if (event !== null) for (const output of decide(changelog.store, event)) outputs.push(output);
+      if (event !== null) for (const output of decide(changelog.store, event, plan)) outputs.push(output);
       if (taken === this.waiting.length && !hasCursors(changelog.store)) break;
     }
     this.waiting = this.waiting.slice(taken);
