@@ -16,6 +16,8 @@ export interface SyncPlan {
   readonly entities: readonly EntityPlan[];
   /** Hash of everything that decides; state made under another one is refused (I16). */
   readonly fingerprint: string;
+  /** Decide and record everything, but send no command (`run --observe`). No part of the fingerprint; may change between runs. */
+  readonly observe?: boolean;
 }
 
 export interface EntityPlan {

@@ -1,0 +1,112 @@
+import type { Row } from '../model/value.js';
+import { Inconvertible } from '../mapping/convert.js';
+import { arrive } from './arrive.js';
+import { setSeen } from './canonical.js';
+import { editOfDeleted, observeDeletion } from './deletes.js';
+import { entry } from './entries.js';
+import type { ChangeEvent, FieldValue } from './events.js';
+import { release } from './holds.js';
+import { mergeColumns, mergeEdit, type Edit } from './merge.js';
+import { observeOwnWrite } from './own-writes.js';
+import type { SystemIndex } from './plan-index.js';
+import { readField } from './project.js';
+import { editUnderDeletedParent } from './parents.js';
+import { touchParent } from './references.js';
+import { completeRow, presentRow, timeOf } from './rows.js';
+import { linkOfKey } from './state.js';
+import type { LinkDraft, MemberDraft, Turn } from './turn.js';
+
+/** A row changed or was read. Moves `seen`, merges, and leaves the rest to reconciling. */
+export function observeChange(turn: Turn, event: ChangeEvent): void {
+  const system = turn.index.entities.get(event.entity)?.systems.get(event.system);
+  if (system === undefined) return;
+  const movedFrom = event.keyChange !== null && 'from' in event.keyChange ? event.keyChange.from : null;
+  wakeBlocked(turn, event, movedFrom);
+  // The update under the new key follows and says it all.
+  if (event.keyChange !== null && 'to' in event.keyChange) return;
+  const after = presentRow(system, event.after);
+  if (observeOwnWrite(turn, system, event, after)) return;
+  const link = findLink(turn, event, movedFrom);
+  if (link === null) {
+    const arrived = arrive(turn, system, event, after, movedFrom);
+    if (arrived !== null && !arrived.settled) observeKnown(turn, system, arrived.link, event, after);
+    return;
+  }
+  if (movedFrom !== null) moveKey(turn, link, system, event);
+  observeKnown(turn, system, link, event, after);
+}
+
+function findLink(turn: Turn, event: ChangeEvent, movedFrom: string | null): LinkDraft | null {
+  if (movedFrom === null) return turn.linkOfRecord(event.system, event.entity, event.key);
+  // Two records may bear a key for a moment while keys are exchanged in one transaction: the one to move had it before.
+  const found = turn
+    .find(entry.record(event.system, event.entity, movedFrom), 2)
+    .map((key) => turn.link(linkOfKey(key))!);
+  return found.find((link) => link.members[event.system]!.transaction !== event.transaction) ?? found[0] ?? null;
+}
+
+function moveKey(turn: Turn, link: LinkDraft, system: SystemIndex, event: ChangeEvent): void {
+  const member = link.members[system.system]!;
+  member.transaction = event.transaction;
+  turn.changed(link);
+}
+
+function observeKnown(turn: Turn, system: SystemIndex, link: LinkDraft, event: ChangeEvent, after: Row | null): void {
+  const member = link.members[system.system]!;
+  if (after === null) {
+    const transaction = event.operation === 'delete' ? event.transaction : null;
+    observeDeletion(turn, link, system, member, { timeMicros: event.commitTimeMicros, transaction });
+    return;
+  }
+  const former = member.seen!;
+  const row = completeRow(system, after, former, event.unchanged);
+  release(turn, link, member, ({ attempt }) => attempt !== null);
+  for (const column of system.columns) {
+    if (column.refersTo !== null && former[column.column] !== row[column.column]) {
+      touchParent(turn, system, column, former[column.column] ?? null);
+    }
+  }
+  const setter = { system: system.system, timeMicros: timeOf(system, event.commitTimeMicros, row) };
+  const edit: Edit = { by: event.origin?.sync === turn.plan.name ? 'trigger' : 'user', setter: () => setter };
+  if (link.existence === 'present') {
+    mergeEdit(turn, link, system, member, event.key, row, edit);
+  } else {
+    editDeleted(turn, link, system, member, event.key, row, edit);
+  }
+  editUnderDeletedParent(turn, system, former, row, setter);
+}
+
+/** The record is to be deleted, or was kept by policy: a kept record's edits go nowhere. */
+function editDeleted(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  key: string,
+  row: Row,
+  edit: Edit,
+): void {
+  const former = member.seen!;
+  const changed = system.columns.filter(({ column }) => former[column] !== row[column]);
+  setSeen(turn, link, system, member, key, row);
+  if (member.kept || edit.by !== 'user') return;
+  const values: Record<string, FieldValue> = {};
+  for (const column of changed) {
+    if (!column.read) continue;
+    const value = readField(turn, column, system.system, row[column.column] ?? null);
+    values[column.field] = value instanceof Inconvertible ? null : value;
+  }
+  if (Object.keys(values).length === 0) return;
+  const setter = edit.setter(changed[0]!.group);
+  if (editOfDeleted(turn, link, system, member, setter, values)) {
+    mergeColumns(turn, link, system, member, changed, edit);
+  }
+}
+
+/** Rule 8: whatever was held because of this row may be tried again. */
+function wakeBlocked(turn: Turn, event: ChangeEvent, movedFrom: string | null): void {
+  if (turn.sync.blockedHolds === 0) return;
+  const { system, entity, key } = event;
+  turn.queue({ what: 'blocked', system, entity, key });
+  if (movedFrom !== null) turn.queue({ what: 'blocked', system, entity, key: movedFrom });
+}

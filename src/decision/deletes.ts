@@ -1,0 +1,221 @@
+import type { Row } from '../model/value.js';
+import { queueMatches, setGone, setSeen } from './canonical.js';
+import { judge } from './conflict.js';
+import { tellDeletions } from './decisions.js';
+import { allSnapshotsEnded } from './gates.js';
+import { hold, release } from './holds.js';
+import type { SystemIndex } from './plan-index.js';
+import { childUnknownTo, touchParents } from './references.js';
+import type { Setter } from './state.js';
+import type { LinkDraft, MemberDraft, Turn } from './turn.js';
+
+/** A record was deleted in its own system, by somebody else than us. */
+export interface Vanished {
+  readonly timeMicros: number | null;
+  /** The transaction whose `end` will come; null where the deletion is final at once (a soft-delete flag, a resync). */
+  readonly transaction: string | null;
+}
+
+/**
+ * Existence is merged like a field, with "absent" for N. A physical deletion waits for the end of its transaction,
+ * for it may prove to be half of a key change (rule 11).
+ */
+export function observeDeletion(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  vanished: Vanished,
+): void {
+  touchParents(turn, link, system, member);
+  const key = member.key!;
+  const seen = member.seen!;
+  release(turn, link, member, () => true);
+  if (link.matching === 'first-snapshot') {
+    buryUnmatched(turn, link, system, member, vanished, key);
+  } else if (vanished.transaction === null || link.existence === 'deleted') {
+    concludeDeletion(turn, link, system, member, key, vanished.timeMicros);
+  } else {
+    member.ending = { transaction: vanished.transaction, timeMicros: vanished.timeMicros, key, seen };
+    member.key = null;
+    member.seen = null;
+    member.moves++;
+    turn.changed(link);
+  }
+}
+
+/** Deleted before its system's first snapshot ended: what it was the same as may be read yet (rule 10). */
+function buryUnmatched(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  vanished: Vanished,
+  key: string,
+): void {
+  if (link.firstMatch.length === 0) link.firstMatch = link.match;
+  link.existence = 'deleted';
+  link.deletions = [{ system: system.system, key, timeMicros: vanished.timeMicros }];
+  setGone(turn, link, system, member);
+}
+
+/** The transaction that deleted the member's record is over, and it was no key change. */
+export function endDeletion(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft): void {
+  const { key, timeMicros } = member.ending!;
+  concludeDeletion(turn, link, system, member, key, timeMicros);
+}
+
+/** Clean if nobody else changed a field that is written to S since S agreed; else update against delete. */
+function concludeDeletion(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  key: string,
+  timeMicros: number | null,
+): void {
+  const deletion: Setter = { system: system.system, timeMicros };
+  const against = link.existence === 'present' ? unseenBy(turn, link, system, member) : null;
+  setGone(turn, link, system, member);
+  if (!system.reads) {
+    if (!hasSource(turn, link)) markDeleted(turn, link);
+    return;
+  }
+  link.deletions = [...link.deletions, { system: system.system, key, timeMicros }];
+  if (link.existence === 'deleted') return;
+  if (against === null) {
+    markDeleted(turn, link);
+    return;
+  }
+  const verdict = judge(turn.index, turn.entity(link.entity).plan.conflict, against.setter, deletion);
+  const winner = { standing: against.setter.system, incoming: system.system, nobody: null }[verdict.winner];
+  const values = Object.fromEntries(against.fields.map((field) => [field, link.canonical[field] ?? null]));
+  tellDeletions(turn, link, { kind: 'update-delete', record: against.setter, values, winner, rule: verdict.rule });
+  switch (verdict.winner) {
+    case 'incoming':
+      markDeleted(turn, link);
+      return;
+    case 'standing':
+      link.deletions = [];
+      return;
+    case 'nobody':
+      hold(turn, link, member, { reason: 'conflict', group: null, detail: `deleted here: ${verdict.rule}` });
+  }
+}
+
+/** What somebody else changed and the deleting system had not seen: fields written to it, or a new child (rule 12). */
+function unseenBy(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+): { readonly setter: Setter; readonly fields: readonly string[] } | null {
+  let setter: Setter | null = null;
+  const fields: string[] = [];
+  for (const field in member.agreed) {
+    const column = system.byField.get(field);
+    const by = link.set[column?.group.name ?? field];
+    if (column?.write !== true || by === undefined || by.system === system.system) continue;
+    fields.push(field);
+    if (setter === null || (by.timeMicros ?? -1) > (setter.timeMicros ?? -1)) setter = by;
+  }
+  setter ??= childUnknownTo(turn, link, system.system);
+  return setter === null ? null : { setter, fields };
+}
+
+/** The link shall be absent everywhere; each system's delete policy says how (reconcile.ts). */
+export function markDeleted(turn: Turn, link: LinkDraft): void {
+  link.existence = 'deleted';
+  link.moves++;
+  if (link.firstMatch.length === 0 && !allSnapshotsEnded(turn, link.entity)) link.firstMatch = link.match;
+  queueMatches(turn, link.entity, link.match);
+  for (const name in link.members) {
+    const member = link.members[name]!;
+    release(turn, link, member, (one) => one.reason !== 'failed' && one.reason !== 'refused');
+  }
+  turn.changed(link);
+  turn.queue({ what: 'link', link: link.id });
+}
+
+/** The link shall exist again, with the reason; the deletions that this undoes are named (rule 5). */
+export function revive(
+  turn: Turn,
+  link: LinkDraft,
+  by: Setter,
+  values: Readonly<Record<string, never>> | Parameters<typeof tellDeletions>[2]['values'],
+  rule: string,
+): void {
+  if (link.deletions.length > 0) {
+    tellDeletions(turn, link, { kind: 'revived', record: by, values, winner: by.system, rule });
+  }
+  link.existence = 'present';
+  link.deletions = [];
+  link.tombstoneMicros = null;
+  link.moves++;
+  for (const name in link.members) link.members[name]!.kept = false;
+  queueMatches(turn, link.entity, link.match);
+  turn.changed(link);
+  turn.queue({ what: 'link', link: link.id });
+}
+
+/** A record changed that is to be deleted: update against delete. True if the link lives on. */
+export function editOfDeleted(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  by: Setter,
+  values: Parameters<typeof tellDeletions>[2]['values'],
+): boolean {
+  const last = link.deletions.at(-1);
+  const deletion: Setter = { system: last?.system ?? system.system, timeMicros: last?.timeMicros ?? null };
+  const verdict = judge(turn.index, turn.entity(link.entity).plan.conflict, deletion, by);
+  switch (verdict.winner) {
+    case 'incoming':
+      revive(turn, link, by, values, verdict.rule);
+      return true;
+    case 'standing':
+      tellDeletions(turn, link, {
+        kind: 'update-delete',
+        record: by,
+        values,
+        winner: deletion.system,
+        rule: verdict.rule,
+      });
+      return false;
+    case 'nobody':
+      tellDeletions(turn, link, { kind: 'update-delete', record: by, values, winner: null, rule: verdict.rule });
+      hold(turn, link, member, {
+        reason: 'conflict',
+        group: null,
+        detail: `changed here, deleted elsewhere: ${verdict.rule}`,
+      });
+      return false;
+  }
+}
+
+/** Some system whose records count has one, or has it ending. */
+export function hasSource(turn: Turn, link: LinkDraft): boolean {
+  for (const system of turn.entity(link.entity).systems.values()) {
+    const member = link.members[system.system];
+    if (system.reads && member !== undefined && (member.seen !== null || member.ending !== null)) return true;
+  }
+  return false;
+}
+
+/** Takes a record over into a link in which its system has none. */
+export function place(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  key: string,
+  row: Row,
+  transaction: string | null,
+): MemberDraft {
+  const member = turn.member(link, system.system);
+  member.holds = [];
+  member.transaction = transaction;
+  member.agreed = {};
+  setSeen(turn, link, system, member, key, row);
+  return member;
+}

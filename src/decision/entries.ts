@@ -1,0 +1,109 @@
+import type { LinkRecord, Member, StateRecord, WaitingRecord } from './state.js';
+
+/** The names of index entries; each leads to the records that carry it. */
+export const entry = {
+  /** The link of an existing record. */
+  record: (system: string, entity: string, key: string) => `record/${system}/${entity}/${key}`,
+  /** Links of records that had this key once. */
+  former: (system: string, entity: string, key: string) => `former/${system}/${entity}/${key}`,
+  /** All links with a record there. */
+  has: (system: string, entity: string) => `has/${system}/${entity}`,
+  /** Links, open for matching, whose canonical has the match value. */
+  match: (entity: string, match: string) => `match/${entity}/${match}`,
+  /** Links whose record in the system shows the match value. */
+  shows: (system: string, entity: string, match: string) => `shows/${system}/${entity}/${match}`,
+  /** Links with an insert of the match value in flight to the system. */
+  inserting: (system: string, entity: string, match: string) => `inserting/${system}/${entity}/${match}`,
+  /** Links that had this match value first, while first snapshots are under way. */
+  first: (entity: string, match: string) => `first/${entity}/${match}`,
+  /** Links of records seen before the end of their system's first snapshot. */
+  unmatched: (system: string, entity: string) => `unmatched/${system}/${entity}`,
+  /** Links deleted before all first snapshots have ended. */
+  dead: (entity: string) => `dead/${entity}`,
+  /** Links that refer to a link. */
+  child: (link: string) => `child/${link}`,
+  /** Links that refer to a record without a link. */
+  refers: (system: string, entity: string, key: string) => `refers/${system}/${entity}/${key}`,
+  ending: (system: string, entity: string, transaction: string) => `ending/${system}/${entity}/${transaction}`,
+  /** Links with a command held because of this row. */
+  blocked: (system: string, entity: string, key: string) => `blocked/${system}/${entity}/${key}`,
+  /** Links with a hold. */
+  held: 'held',
+  /** Records waiting for a command's outcome. */
+  awaiting: (command: string) => `awaiting/${command}`,
+  tombstone: (day: number) => `tombstone/${day}`,
+} as const;
+
+export const MICROS_PER_DAY = 86_400_000_000;
+
+export function dayOf(timeMicros: number): number {
+  return Math.floor(timeMicros / MICROS_PER_DAY);
+}
+
+/** Every index entry of a record: a function of the record alone. */
+export function indexEntries(record: StateRecord): readonly string[] {
+  switch (record.kind) {
+    case 'link':
+      return linkEntries(record);
+    case 'redirect':
+      return [entry.tombstone(dayOf(record.tombstoneMicros))];
+    case 'waiting':
+      return waitingEntries(record);
+    case 'cursor':
+    case 'sync':
+      return [];
+  }
+}
+
+function waitingEntries(record: WaitingRecord): string[] {
+  return [entry.awaiting(record.command)];
+}
+
+function linkEntries(link: LinkRecord): string[] {
+  const entries: string[] = [];
+  let held = false;
+  for (const system in link.members) {
+    const member = link.members[system]!;
+    memberEntries(entries, link.entity, system, member);
+    held ||= member.holds.length > 0;
+  }
+  if (held) entries.push(entry.held);
+  if (link.tombstoneMicros !== null) {
+    entries.push(entry.tombstone(dayOf(link.tombstoneMicros)));
+    return entries;
+  }
+  matchEntries(entries, link);
+  for (const field in link.canonical) {
+    const value = link.canonical[field]!;
+    if (typeof value !== 'object' || value === null) continue;
+    entries.push('link' in value ? entry.child(value.link) : entry.refers(value.system, value.entity, value.key));
+  }
+  return entries;
+}
+
+function matchEntries(entries: string[], link: LinkRecord): void {
+  if (link.existence === 'deleted' && link.firstMatch.length > 0) entries.push(entry.dead(link.entity));
+  for (const match of link.firstMatch) entries.push(entry.first(link.entity, match));
+  if (link.matching === 'first-snapshot') {
+    for (const system in link.members) entries.push(entry.unmatched(system, link.entity));
+  }
+  if (link.matching === 'open' && link.existence === 'present') {
+    for (const match of link.match) entries.push(entry.match(link.entity, match));
+  }
+}
+
+function memberEntries(entries: string[], entity: string, system: string, member: Member): void {
+  if (member.seen !== null && member.key !== null) {
+    entries.push(entry.record(system, entity, member.key), entry.has(system, entity));
+  }
+  for (const key of member.formerKeys) entries.push(entry.former(system, entity, key));
+  for (const match of member.match) entries.push(entry.shows(system, entity, match));
+  if (member.ending !== null) entries.push(entry.ending(system, entity, member.ending.transaction));
+  const command = member.inFlight;
+  if (command !== null && command.operation === 'insert') {
+    for (const match of command.match) entries.push(entry.inserting(system, entity, match));
+  }
+  for (const hold of member.holds) {
+    if (hold.blocking !== null) entries.push(entry.blocked(system, entity, hold.blocking));
+  }
+}

@@ -1,0 +1,96 @@
+import { Inconvertible } from '../mapping/convert.js';
+import { noteAgreement, setCanonical } from './canonical.js';
+import { byPrecedence, judge, type Verdict } from './conflict.js';
+import { tellConflict } from './decisions.js';
+import type { FieldValue } from './events.js';
+import { hold } from './holds.js';
+import { isUnread, readGroup } from './merge.js';
+import type { GroupIndex, SystemIndex } from './plan-index.js';
+import { agrees, sameValue } from './project.js';
+import type { Setter } from './state.js';
+import type { LinkDraft, MemberDraft, Turn } from './turn.js';
+
+export interface FirstVerdict {
+  readonly winner: Verdict['winner'] | 'same';
+  readonly rule: string;
+  /** A value that was there gives way: say so (I10). */
+  readonly tell: boolean;
+}
+
+/**
+ * Two records that existed apart become one: a merge with nothing agreed before. `leading`, `newest`, or the leading
+ * system's values with empty fields filled. Fields that nobody told yet, or only a system that does not count, are filled.
+ */
+export function judgeFirst(
+  turn: Turn,
+  link: LinkDraft,
+  group: GroupIndex,
+  values: Readonly<Record<string, FieldValue>>,
+  incoming: Setter,
+  shown: (field: string) => boolean | null,
+): FirstVerdict {
+  const fields = Object.keys(values);
+  const known = fields.filter((field) => link.canonical[field] !== undefined);
+  const standing = link.set[group.name];
+  const taken = (rule: string): FirstVerdict => ({ winner: 'incoming', rule, tell: false });
+  if (known.length < fields.length && known.length === 0) return taken('first value');
+  const same = known.every((field) => shown(field) ?? sameValue(link.canonical[field], values[field]));
+  if (same) return known.length === fields.length ? { winner: 'same', rule: '', tell: false } : taken('first value');
+  if (standing === undefined || isUnread(turn, link, standing)) return taken('the other system is not read');
+  if (isUnread(turn, link, incoming)) return { winner: 'standing', rule: 'this system is not read', tell: false };
+  const { first } = turn.entity(link.entity).plan.conflict;
+  const tell = (verdict: Verdict): FirstVerdict => ({ ...verdict, tell: true });
+  switch (first) {
+    case 'newest':
+      return tell(judge(turn.index, { ...group.rule, policy: 'newest' }, standing, incoming));
+    case 'leading':
+      return tell(byPrecedence(turn.index, group.rule, standing, incoming, 'first link: leading'));
+    case 'fill': {
+      if (fields.every((field) => values[field] === null)) return { winner: 'standing', rule: 'filled', tell: false };
+      if (known.every((field) => link.canonical[field] === null)) return taken('filled');
+      return tell(byPrecedence(turn.index, group.rule, standing, incoming, 'first link: leading, empty fields filled'));
+    }
+  }
+}
+
+/** Merges a record that has just joined a link; `seen` shows it already. */
+export function mergeFirst(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  setter: Setter,
+): void {
+  const row = member.seen!;
+  for (const column of system.columns) noteAgreement(turn, link, member, system, column, row, null);
+  for (const group of system.entity.groups.values()) {
+    const columns = system.columns.filter(
+      (column) => column.group === group && (column.read || link.canonical[column.field] === undefined),
+    );
+    if (columns.length === 0) continue;
+    const values = readGroup(turn, system, columns, row);
+    if (values instanceof Inconvertible) {
+      if (!system.reads) continue;
+      hold(turn, link, member, { reason: 'invalid', group: group.name, detail: `${group.name}: ${values.reason}` });
+      continue;
+    }
+    const shown = (field: string) =>
+      agrees(
+        turn,
+        system.byField.get(field)!,
+        system.system,
+        row[system.byField.get(field)!.column] ?? null,
+        link.canonical[field],
+      );
+    const verdict = judgeFirst(turn, link, group, values, setter, shown);
+    if (verdict.winner === 'same') continue;
+    if (verdict.tell) {
+      const told = { winner: verdict.winner, rule: verdict.rule };
+      tellConflict(turn, link, { kind: 'first-link', group, values, incoming: setter, verdict: told });
+    }
+    if (verdict.winner === 'incoming') setCanonical(turn, link, group, values, setter);
+    if (verdict.winner === 'nobody') {
+      hold(turn, link, member, { reason: 'conflict', group: group.name, detail: `${group.name}: ${verdict.rule}` });
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import type { Outcome } from '../connector/contract.js';
+import { setGone, setSeen } from './canonical.js';
+import type { OutcomeSeen } from './events.js';
+import { hold } from './holds.js';
+import { confirm, finishCommand } from './own-writes.js';
+import type { SystemIndex } from './plan-index.js';
+import { noteRow, touchParents } from './references.js';
+import { presentRow } from './rows.js';
+import type { Attempt, InFlight } from './state.js';
+import type { LinkDraft, MemberDraft, Turn } from './turn.js';
+
+/** What became of a command that no row shows. One that is no longer in flight is ignored (I15). */
+export function observeOutcome(turn: Turn, event: OutcomeSeen): void {
+  const { outcome } = event;
+  const system = turn.index.entities.get(event.entity)?.systems.get(event.system);
+  const link = turn.link(outcome.link);
+  const member = link?.members[event.system];
+  const command = member?.inFlight;
+  if (system === undefined || link === null || member === undefined || command?.command !== outcome.command) return;
+  finishCommand(turn, link, system, member);
+  switch (outcome.status) {
+    case 'applied':
+    case 'unchanged':
+      confirmByValues(turn, link, system, member, command, outcome.key);
+      return;
+    case 'refused':
+      refused(turn, link, system, member, command, outcome);
+      return;
+    case 'failed':
+      failed(turn, link, member, command, outcome);
+  }
+}
+
+/** I5: an outcome confirms the command's own values. */
+function confirmByValues(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  command: InFlight,
+  key: string,
+): void {
+  if (command.operation === 'delete' || command.soft) {
+    if (member.seen === null) return;
+    touchParents(turn, link, system, member);
+    setGone(turn, link, system, member);
+  } else if (command.operation === 'insert' || member.seen !== null) {
+    confirm(turn, link, system, member, command, key, { ...member.seen, ...command.set });
+  }
+}
+
+/**
+ * Somebody else's edit came first. Where the system is captured, that edit is in the stream ahead of the refusal, so the
+ * image met moves nothing (rule 6), and reconciling again finds the right answer. Where nothing has moved since the
+ * command was made, it would loop: a hold.
+ */
+function refused(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  command: InFlight,
+  outcome: Outcome & { readonly status: 'refused' },
+): void {
+  if (!system.plan.captured) takeImageMet(turn, link, system, member, outcome);
+  if (member.moves !== command.memberMoves || link.moves !== command.linkMoves) return;
+  const blocking = command.operation === 'insert' ? outcome.key : null;
+  hold(
+    turn,
+    link,
+    member,
+    { reason: 'refused', group: null, detail: outcome.reason },
+    { attempt: attemptOf(command), blocking },
+  );
+}
+
+/** Nobody else tells what stands in a target that is only written to: the image in its answer does (I5). */
+function takeImageMet(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  outcome: Outcome & { readonly status: 'refused' },
+): void {
+  const met = presentRow(system, outcome.met);
+  if (met === null || outcome.key === null) {
+    if (member.seen !== null) setGone(turn, link, system, member);
+    return;
+  }
+  const owner = turn.linkOfRecord(system.system, link.entity, outcome.key);
+  if (owner !== null && owner.id !== link.id) return;
+  setSeen(turn, link, system, member, outcome.key, met);
+  noteRow(turn, link, system, member);
+}
+
+/** Rule 8: held by what was tried; a unique violation names the row in the way. */
+function failed(
+  turn: Turn,
+  link: LinkDraft,
+  member: MemberDraft,
+  command: InFlight,
+  outcome: Outcome & { readonly status: 'failed' },
+): void {
+  const isHeldByChildren =
+    command.operation === 'delete' && outcome.constraint !== null && outcome.blockingKey === null;
+  const obstacle = {
+    reason: isHeldByChildren ? ('children-exist' as const) : ('failed' as const),
+    group: null,
+    detail: `${outcome.code}: ${outcome.message}`,
+  };
+  hold(turn, link, member, obstacle, { attempt: attemptOf(command), blocking: outcome.blockingKey });
+}
+
+function attemptOf({ operation, key, set, expect }: InFlight): Attempt {
+  return { operation, key, set, expect };
+}

@@ -1,0 +1,231 @@
+import { Inconvertible } from '../mapping/convert.js';
+import { recordKey, type Row, type Value } from '../model/value.js';
+import { tellDeletions } from './decisions.js';
+import { hasSource } from './deletes.js';
+import { allSnapshotsEnded, snapshotEnded } from './gates.js';
+import { hasFailed, isHeld, releaseOtherAttempts, setObstacles, type Obstacle } from './holds.js';
+import { duplicateIn } from './match.js';
+import type { MappedColumn, SystemIndex } from './plan-index.js';
+import { ParentMissing, projectField } from './project.js';
+import { hasChildIn } from './references.js';
+import { send } from './send.js';
+import type { LinkDraft, MemberDraft, Turn } from './turn.js';
+import { splitOff } from './unlink.js';
+
+/**
+ * What should be against what is: every member whose `seen` differs from its projection gets one command, if none
+ * is in flight (I6) and no hold bars it. Safe to repeat; run after anything that may have changed either side (I11).
+ */
+export function reconcile(turn: Turn, link: LinkDraft): void {
+  for (const system of turn.entity(link.entity).systems.values()) {
+    const member = link.members[system.system];
+    if (member?.inFlight != null || member?.ending != null || !snapshotEnded(turn, system)) continue;
+    if (link.existence === 'deleted') {
+      if (member !== undefined && member.seen !== null) reconcileDeleted(turn, link, system, member);
+    } else if (!system.plan.written) {
+      continue;
+    } else if (member === undefined || member.seen === null) {
+      reconcileAbsent(turn, link, system);
+    } else {
+      reconcilePresent(turn, link, system, member);
+    }
+  }
+  if (link.existence === 'deleted') bury(turn, link);
+}
+
+// ---------------------------------------------------------------- update
+
+function reconcilePresent(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft): void {
+  let set: Record<string, Value> | null = null;
+  const obstacles: Obstacle[] = [];
+  const groups = new Set<string>();
+  for (const field in member.agreed) {
+    const column = system.byField.get(field);
+    const value = link.canonical[field];
+    if (column === undefined || value === undefined || !column.write || isHeld(member, column.group.name)) continue;
+    const projected = projectField(turn, column, system.system, value);
+    const obstacle = obstacleOf(column, projected);
+    if (obstacle !== null) {
+      obstacles.push(obstacle);
+    } else if (member.seen![column.column] !== projected) {
+      set ??= {};
+      set[column.column] = projected as Value;
+      groups.add(column.group.name);
+    }
+  }
+  if (set === null || isHeld(member, null)) {
+    releaseOtherAttempts(turn, link, member, null);
+    setObstacles(turn, link, member, obstacles);
+    return;
+  }
+  setObstacles(turn, link, member, obstacles);
+  const attempt = {
+    operation: 'update' as const,
+    key: member.key,
+    set,
+    expect: expectGroups(system, member.seen!, groups),
+  };
+  releaseOtherAttempts(turn, link, member, attempt);
+  if (!hasFailed(member, attempt)) send(turn, link, system, member, { attempt, soft: false, absent: [] });
+}
+
+/** A group is merged as one, so it is written against the whole of it. */
+function expectGroups(system: SystemIndex, seen: Row, groups: ReadonlySet<string>): Row {
+  const expect: Record<string, Value> = {};
+  for (const { column, group } of system.columns) {
+    if (groups.has(group.name) && seen[column] !== undefined) expect[column] = seen[column];
+  }
+  return expect;
+}
+
+function obstacleOf(column: MappedColumn, projected: Value | Inconvertible | ParentMissing): Obstacle | null {
+  const group = column.group.name;
+  if (projected instanceof ParentMissing) {
+    return {
+      reason: 'parent-missing',
+      group,
+      detail: `${column.field}: the ${projected.entity} has no record there yet`,
+    };
+  }
+  if (projected instanceof Inconvertible) {
+    return { reason: 'invalid', group, detail: `${column.field}: ${projected.reason}` };
+  }
+  return null;
+}
+
+// ---------------------------------------------------------------- insert
+
+function reconcileAbsent(turn: Turn, link: LinkDraft, system: SystemIndex): void {
+  if (link.matching !== 'open' || !allSnapshotsEnded(turn, link.entity) || !hasSource(turn, link)) return;
+  const member = turn.member(link, system.system);
+  if (isHeld(member, null)) return;
+  const obstacles: Obstacle[] = [];
+  for (const name in link.members) {
+    const invalid = link.members[name]!.holds.find(({ reason, lasting }) => reason === 'invalid' && lasting);
+    if (invalid !== undefined)
+      obstacles.push({ reason: 'invalid', group: invalid.group, detail: `${name}: ${invalid.detail}` });
+  }
+  const duplicate = duplicateIn(turn, link, system);
+  if (duplicate !== null) obstacles.push({ reason: 'duplicate', group: null, detail: duplicate });
+  const set = valuesOfInsert(turn, link, system, obstacles);
+  const key = keyOfInsert(system, set);
+  if (key === null && !system.plan.generatesKey && obstacles.length === 0) {
+    obstacles.push({ reason: 'invalid', group: null, detail: 'the key of the new record is not known' });
+  }
+  setObstacles(turn, link, member, obstacles);
+  if (obstacles.length > 0) return;
+  const attempt = { operation: 'insert' as const, key, set, expect: {} };
+  releaseOtherAttempts(turn, link, member, attempt);
+  if (!hasFailed(member, attempt)) {
+    send(turn, link, system, member, { attempt, soft: false, absent: absentRows(system, set) });
+  }
+}
+
+function valuesOfInsert(turn: Turn, link: LinkDraft, system: SystemIndex, obstacles: Obstacle[]): Row {
+  const set: Record<string, Value> = { ...system.plan.insertSet };
+  for (const column of system.columns) {
+    const value = link.canonical[column.field];
+    if (!column.write || value === undefined) continue;
+    const projected = projectField(turn, column, system.system, value);
+    const obstacle = obstacleOf(column, projected);
+    if (obstacle !== null) obstacles.push(obstacle);
+    else if (projected !== null || !fillsItself(system, column.column)) set[column.column] = projected as Value;
+  }
+  return set;
+}
+
+/** Null cannot be written and need not be: the database has a value of its own, which then counts as a rewrite. */
+function fillsItself(system: SystemIndex, name: string): boolean {
+  const column = system.plan.shape.columns.find((one) => one.name === name);
+  return column !== undefined && !column.nullable && column.hasDefault;
+}
+
+function keyOfInsert(system: SystemIndex, set: Row): string | null {
+  const { key } = system.plan.shape;
+  return key.every((column) => (set[column] ?? null) !== null) ? recordKey(set, key) : null;
+}
+
+/** The insert is refused where a row shows the match values of one of the rules (rule 3). */
+function absentRows(system: SystemIndex, set: Row): Row[] {
+  const rows: Row[] = [];
+  for (const { on } of system.entity.plan.match) {
+    const row: Record<string, Value> = {};
+    for (const field of on) {
+      const column = system.byField.get(field)?.column;
+      if (column !== undefined && (set[column] ?? null) !== null) row[column] = set[column]!;
+    }
+    if (Object.keys(row).length !== on.length) continue;
+    const flag = system.plan.softDelete;
+    if (flag !== null) row[flag.column] = flag.present;
+    rows.push(row);
+  }
+  return rows;
+}
+
+// ---------------------------------------------------------------- delete
+
+function reconcileDeleted(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft): void {
+  if (member.kept || link.matching === 'first-snapshot') return;
+  const policy = system.plan.written ? system.plan.delete : 'never';
+  switch (policy) {
+    case 'never':
+      member.kept = true;
+      setObstacles(turn, link, member, []);
+      tellKept(turn, link, system, 'delete: never');
+      turn.changed(link);
+      return;
+    case 'unlink':
+      tellKept(turn, link, system, 'delete: unlink');
+      splitOff(turn, link, system, member);
+      return;
+    case 'soft':
+    case 'hard':
+      removeRecord(turn, link, system, member, policy === 'soft' && system.plan.softDelete !== null);
+  }
+}
+
+function removeRecord(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft, soft: boolean): void {
+  const obstacles: Obstacle[] = [];
+  if (!soft && hasChildIn(turn, link, system.system)) {
+    obstacles.push({ reason: 'children-exist', group: null, detail: 'records that refer to it exist there' });
+  }
+  setObstacles(turn, link, member, obstacles);
+  if (obstacles.length > 0 || isHeld(member, null)) return;
+  const flag = system.plan.softDelete;
+  const expect: Record<string, Value> = {};
+  for (const { column } of system.columns) {
+    if (member.seen![column] !== undefined) expect[column] = member.seen![column];
+  }
+  if (soft && flag !== null && member.seen![flag.column] !== undefined)
+    expect[flag.column] = member.seen![flag.column]!;
+  const set: Row = soft && flag !== null ? { [flag.column]: flag.deleted } : {};
+  const attempt = { operation: soft ? ('update' as const) : ('delete' as const), key: member.key, set, expect };
+  releaseOtherAttempts(turn, link, member, attempt);
+  if (!hasFailed(member, attempt)) send(turn, link, system, member, { attempt, soft, absent: [] });
+}
+
+/** The policy leaves a record where others deleted theirs: the deletions stand in a decision (rule 5). */
+function tellKept(turn: Turn, link: LinkDraft, system: SystemIndex, rule: string): void {
+  if (link.deletions.length === 0) return;
+  const record = { system: system.system, timeMicros: null };
+  tellDeletions(turn, link, { kind: 'lost-deletion', record, values: {}, winner: system.system, rule });
+}
+
+/** A deleted link without records and commands is a tombstone; it goes when the retention has passed (tombstones.ts). */
+function bury(turn: Turn, link: LinkDraft): void {
+  if (link.tombstoneMicros !== null || !allSnapshotsEnded(turn, link.entity)) return;
+  for (const name in link.members) {
+    const { seen, ending, inFlight } = link.members[name]!;
+    if (seen !== null || ending !== null || inFlight !== null) return;
+  }
+  for (const name in link.members) {
+    const member = link.members[name]!;
+    member.holds = [];
+    member.agreed = {};
+  }
+  link.tombstoneMicros = turn.timeMicros;
+  link.deletions = [];
+  link.firstMatch = [];
+  turn.noteTombstone();
+  turn.changed(link);
+}

@@ -1,0 +1,58 @@
+import type { ChangeEvent } from './events.js';
+import { entry } from './entries.js';
+import { waitingKey, type WaitingRecord } from './state.js';
+import type { Turn } from './turn.js';
+
+/** Events of one record that may wait; beyond, what nobody can tell apart any more is drawn together. */
+const MAX_EVENTS = 100;
+
+/** Rule 4: a record that may be our own insert in flight waits for its outcome, with all that follows on it. */
+export function wait(turn: Turn, event: ChangeEvent, command: string): void {
+  const { system, entity, key } = event;
+  put(turn, { kind: 'waiting', system, entity, key, command, events: [event] });
+}
+
+/** Adds an event to those of its record that wait already, if there are any. */
+export function waitOn(turn: Turn, event: ChangeEvent, movedFrom: string | null): boolean {
+  const { system, entity, key } = event;
+  const waiting = turn.state.get(waitingKey(system, entity, movedFrom ?? key));
+  if (waiting?.kind !== 'waiting') return false;
+  if (movedFrom === null) {
+    put(turn, { ...waiting, events: append(waiting.events, event) });
+  } else {
+    // Nobody knows the record yet, so nobody needs to know that it had another key.
+    turn.state.delete(waitingKey(system, entity, movedFrom));
+    const renamed = [...waiting.events, event].map((one) => ({ ...one, key, keyChange: null }));
+    put(turn, { ...waiting, key, events: renamed });
+  }
+  return true;
+}
+
+/** Takes out the events that waited for this command, one record's after the other's. */
+export function takeWaiting(turn: Turn, command: string): ChangeEvent[] {
+  const events: ChangeEvent[] = [];
+  for (const key of turn.find(entry.awaiting(command), MAX_EVENTS)) {
+    const waiting = turn.state.get(key);
+    if (waiting?.kind !== 'waiting') continue;
+    turn.state.delete(key);
+    events.push(...waiting.events);
+  }
+  return events;
+}
+
+function put(turn: Turn, record: WaitingRecord): void {
+  const key = waitingKey(record.system, record.entity, record.key);
+  if (record.events.length === 0) turn.state.delete(key);
+  else turn.state.put(key, record);
+}
+
+/** At the limit two updates become one, and a record that nobody ever saw and that is gone again leaves nothing. */
+function append(events: readonly ChangeEvent[], event: ChangeEvent): readonly ChangeEvent[] {
+  if (events.length < MAX_EVENTS) return [...events, event];
+  if (event.operation === 'delete') return [];
+  const last = events.at(-1)!;
+  return [
+    ...events.slice(0, -1),
+    { ...event, operation: last.operation, before: last.before, transaction: last.transaction },
+  ];
+}
