@@ -104,22 +104,22 @@ export function withDefinitions(schema: AvroRecord, definitions: readonly AvroRe
   return visit(schema) as AvroRecord;
 }
 
-/** Compiled forms by the schema's text, the latest ones: a task that opens again compiles nothing anew. */
+/** Compiled forms by the schema's text, and by the schema itself, which spares its text. */
 const compiled = new Map<string, Type>();
 const compiledObjects = new WeakMap<object, Type>();
-const COMPILED_KEPT = 1000;
+const MAX_COMPILED = 2000;
 
-/** avsc's compiled form, with our way of reading unions. */
+/** avsc's compiled form, with our way of reading unions. Kept, because compiling takes longer than anything done with it. */
 export function compile(schema: AvroSchema): Type {
   const known = typeof schema === 'object' ? compiledObjects.get(schema) : undefined;
   if (known !== undefined) return known;
   const text = JSON.stringify(schema);
   let type = compiled.get(text);
   if (type === undefined) {
-    // A deep copy: the hook tells unions apart by identity, and avsc adds to what it is given.
+    if (compiled.size >= MAX_COMPILED) compiled.clear();
+    // A copy of its own: the hook tells unions apart by identity, and avsc adds to what it is given.
     const copy = JSON.parse(text) as Schema;
     type = avro.Type.forSchema(copy, { typeHook: valueUnionHook() as never, omitRecordMethods: true } as never);
-    if (compiled.size >= COMPILED_KEPT) compiled.delete(compiled.keys().next().value!);
     compiled.set(text, type);
   }
   if (typeof schema === 'object') compiledObjects.set(schema, type);
