@@ -6,10 +6,11 @@ import type { Row } from '../../src/model/value.js';
  *
  *   message first {"v":1,"commands":3}        this transaction is ours
  *   row, row, …                               what the commands and the triggers wrote
- *   message last  {"v":1,"part":1,"parts":1,"outcomes":[…]}
+ *   message last  {"v":1,"part":1,"parts":1,"outcomes":[["contact","b:17","b:4","1234"],…]}
  *   COMMIT                                    rows after the last message are edits
  *
- * A row is a command's write when its table and key are those of an outcome `applied`; a second change of that row,
+ * An outcome `applied` is written short, because nearly all are: entity, command, link, key. The others
+ * are written whole. A row is a command's write when its table and key are those of an outcome `applied`; a second change of that row,
  * and any other row, is an edit. A transaction with no complete last message is nothing but edits.
  */
 export type Mark =
@@ -63,11 +64,11 @@ export function readMark(content: string): Mark {
     readonly commands?: number;
     readonly part?: number;
     readonly parts?: number;
-    readonly outcomes?: readonly Outcome[];
+    readonly outcomes?: readonly (Outcome | ShortApplied)[];
   };
   if (mark.v !== 1) throw new Error(`The message has format ${mark.v}; this version reads format 1`);
   if (mark.outcomes === undefined) return { kind: 'first', commands: mark.commands ?? 0 };
-  return { kind: 'last', part: mark.part ?? 1, parts: mark.parts ?? 1, outcomes: mark.outcomes };
+  return { kind: 'last', part: mark.part ?? 1, parts: mark.parts ?? 1, outcomes: mark.outcomes.map(wholeOutcome) };
 }
 
 /** Outcomes as one text, for the sink's own table. */
@@ -76,14 +77,32 @@ export function outcomesText(outcomes: readonly Outcome[]): string {
 }
 
 export function readOutcomes(text: string): Outcome[] {
-  return JSON.parse(text, reviveInt64) as Outcome[];
+  return (JSON.parse(text, reviveInt64) as (Outcome | ShortApplied)[]).map(wholeOutcome);
+}
+
+type ShortApplied = readonly [entity: string, command: string, link: string, key: string];
+
+function wholeOutcome(outcome: Outcome | ShortApplied): Outcome {
+  if (!Array.isArray(outcome)) return outcome as Outcome;
+  const [entity, command, link, key] = outcome as ShortApplied;
+  return { command, link, entity, status: 'applied', key };
 }
 
 function outcomeText(outcome: Outcome): string {
+  if (outcome.status === 'applied') {
+    return `[${jsonText(outcome.entity)},${jsonText(outcome.command)},${jsonText(outcome.link)},${jsonText(outcome.key)}]`;
+  }
   if (outcome.status !== 'refused' || outcome.met === null) return JSON.stringify(outcome);
   const text = JSON.stringify(outcome, int64AsList);
   if (text.length <= MAX_IMAGE_LENGTH) return text;
   return JSON.stringify({ ...outcome, met: withoutLargeValues(outcome.met) }, int64AsList);
+}
+
+/** Texts that JSON writes as they are: nearly all identifiers and keys. */
+const PLAIN = /^[\w .:,@+/-]*$/;
+
+function jsonText(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
 /** A column that is missing was not sent: no large value is worth a message that nobody can take. */

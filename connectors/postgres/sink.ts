@@ -209,12 +209,18 @@ export class PostgresSink implements Sink {
 
   private async finish(work: BatchWork, answers: Answers): Promise<void> {
     const { session, epoch, birth } = work.opened;
-    const outcomes = work.batch.flatMap(({ offset }) => answers.outcomes.get(offset) ?? []);
-    const told = outcomes.filter(({ entity }) => this.captured.has(entity));
     const hasMark = work.batch.some(({ command }) => this.captured.has(command.entity));
-    const all = [...work.done.outcomes, ...answers.outcomes].sort(([one], [other]) => one - other);
-    const untold = all.map(([, outcome]) => outcome).filter(({ entity }) => !this.captured.has(entity));
-    const progress = work.progressAfter(all.map(([offset]) => offset));
+    const told: Outcome[] = [];
+    const untold = [...work.done.outcomes.values()].filter(({ entity }) => !this.captured.has(entity));
+    const answered = [...work.done.outcomes.keys()];
+    for (const { offset } of work.batch) {
+      const outcome = answers.outcomes.get(offset);
+      if (outcome === undefined) continue;
+      answered.push(offset);
+      if (this.captured.has(outcome.entity)) told.push(outcome);
+      else untold.push(outcome);
+    }
+    const progress = work.progressAfter(answered.sort((one, other) => one - other));
     const sent = await settled([
       session.query({ text: 'SET CONSTRAINTS ALL IMMEDIATE' }),
       ...(hasMark ? lastMarks(told).map((content) => session.query(emitMark(this.markPrefix, content))) : []),

@@ -1,9 +1,10 @@
 import pg from 'pg';
+import { describeTables } from '../../connectors/postgres/catalogue.js';
+import { clientConfig, connectClient } from '../../connectors/postgres/connection.js';
 import { PostgresSink } from '../../connectors/postgres/sink.js';
 import type { Command, Outcome, QueuedCommand, SinkProgress } from '../../src/connector/contract.js';
 import type { EntitySystemPlan } from '../../src/plan/plan.js';
 import type { Row } from '../../src/model/value.js';
-import { readShape } from './sink-shape.js';
 import { type FreshDatabase, freshDatabase, testedPostgres, uniquePrefix } from '../support/shared.js';
 
 export { testedPostgres };
@@ -42,7 +43,7 @@ export async function sinkFixture(version: FreshDatabase['version'], schema: str
     prefix,
     user,
     sql: async (text, values = []) => (await user.query(text, [...values])).rows as Record<string, unknown>[],
-    plan: (entity, changes = {}) => sinkPlan(user, entity, changes),
+    plan: (entity, changes = {}) => sinkPlan(database.url, entity, changes),
     sink,
     opened: async (...entities) => {
       const made = sink(entities);
@@ -59,12 +60,15 @@ export async function sinkFixture(version: FreshDatabase['version'], schema: str
 
 /** The plan of a table of the same name as its entity, every column mapped. */
 export async function sinkPlan(
-  client: pg.Client,
+  url: string,
   entity: string,
   changes: Partial<EntitySystemPlan> = {},
 ): Promise<EntitySystemPlan> {
   const table = changes.table ?? `public.${entity}`;
-  const shape = await readShape(client, entity, table);
+  const client = await connectClient(clientConfig({ url }, 'test'));
+  const [described] = await describeTables(client, 'crm', [{ entity, table }]);
+  await client.end();
+  const { shape } = described!;
   return {
     entity,
     system: 'crm',

@@ -11,7 +11,8 @@ export class Answers {
   readonly deferred = new Set<number>();
 
   applied({ offset, command }: QueuedCommand, key: string): void {
-    this.outcomes.set(offset, { ...identity(command), status: 'applied', key });
+    const { id, link, entity } = command;
+    this.outcomes.set(offset, { command: id, link, entity, status: 'applied', key });
   }
 
   unchanged({ offset, command }: QueuedCommand, key: string): void {

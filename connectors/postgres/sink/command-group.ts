@@ -1,4 +1,4 @@
-import type { QueuedCommand } from '../../../src/connector/contract.js';
+import type { Command, QueuedCommand } from '../../../src/connector/contract.js';
 import { recordKeyParts, type Row, type Value } from '../../../src/model/value.js';
 import { arrayLiteral, keyArrayLiteral } from './literals.js';
 import { groupStatements, type GroupStatements } from './statements.js';
@@ -14,6 +14,8 @@ export interface GroupForm {
   readonly keyed: boolean;
   /** For an insert, what no row may show; only what an index answers. */
   readonly absent: readonly AbsentForm[];
+  /** The columns of every row of `absent`, to know a command of this form. */
+  readonly absentRows: readonly (readonly { readonly name: string; readonly isNull: boolean }[])[];
   /** No expectation says that the new values differ from the row's: the statement must compare. */
   readonly compareSet: boolean;
   readonly statements: GroupStatements;
@@ -33,10 +35,13 @@ export interface CommandGroup {
 }
 
 const MAX_FORMS = 2_000;
+const RECENT_FORMS = 8;
 
 /** The forms met so far, by what tells them apart; their statements are made once. */
 export class GroupForms {
-  private readonly forms = new Map<string, GroupForm>();
+  private readonly bySignature = new Map<string, GroupForm>();
+  /** The newest first. */
+  private readonly forms: GroupForm[] = [];
 
   constructor(private readonly tables: ReadonlyMap<string, TargetTable>) {}
 
@@ -45,31 +50,47 @@ export class GroupForms {
    * what one gives up another may take; children before parents among deletes, else after.
    */
   group(commands: readonly QueuedCommand[]): CommandGroup[] {
-    const bySignature = new Map<string, { form: GroupForm; commands: QueuedCommand[] }>();
+    const groups: { form: GroupForm; commands: QueuedCommand[] }[] = [];
+    const byForm = new Map<GroupForm, QueuedCommand[]>();
+    let last: { form: GroupForm; commands: QueuedCommand[] } | undefined;
     for (const queued of commands) {
-      const signature = signatureOf(queued);
-      const group = bySignature.get(signature);
-      if (group === undefined) bySignature.set(signature, { form: this.formOf(signature, queued), commands: [queued] });
-      else group.commands.push(queued);
+      // Most commands are like the one before.
+      if (last === undefined || !hasForm(queued.command, last.form)) {
+        const form = this.formOf(queued.command);
+        let members = byForm.get(form);
+        if (members === undefined) {
+          members = [];
+          byForm.set(form, members);
+          groups.push({ form, commands: members });
+        }
+        last = { form, commands: members };
+      }
+      last.commands.push(queued);
     }
-    const order = [...this.tables.keys()];
-    const rank = ({ form }: CommandGroup): number => {
-      const place = order.indexOf(form.table.plan.entity);
-      if (form.operation === 'delete') return -1 - place;
-      return form.operation === 'update' ? place : order.length + place;
-    };
-    const groups = [...bySignature.values()];
     // One order of keys in every session, so that two of ours never wait for each other in a circle.
-    for (const group of groups) if (group.form.keyed) group.commands.sort(byKey);
-    return groups.sort((one, other) => rank(one) - rank(other));
+    for (const group of groups) if (group.form.keyed && !inOrder(group.commands)) group.commands.sort(byKey);
+    return groups.sort((one, other) => this.rank(one.form) - this.rank(other.form));
   }
 
-  private formOf(signature: string, queued: QueuedCommand): GroupForm {
-    const known = this.forms.get(signature);
+  private rank({ table, operation }: GroupForm): number {
+    const order = [...this.tables.keys()];
+    const place = order.indexOf(table.plan.entity);
+    if (operation === 'delete') return -1 - place;
+    return operation === 'update' ? place : order.length + place;
+  }
+
+  private formOf(command: Command): GroupForm {
+    const known = this.forms.find((form) => hasForm(command, form));
     if (known !== undefined) return known;
-    if (this.forms.size >= MAX_FORMS) this.forms.clear();
-    const form = makeForm(this.tables.get(queued.command.entity)!, queued);
-    this.forms.set(signature, form);
+    const signature = signatureOf(command);
+    let form = this.bySignature.get(signature);
+    if (form === undefined) {
+      if (this.bySignature.size >= MAX_FORMS) this.bySignature.clear();
+      form = makeForm(this.tables.get(command.entity)!, command);
+      this.bySignature.set(signature, form);
+    }
+    this.forms.unshift(form);
+    if (this.forms.length > RECENT_FORMS) this.forms.pop();
     return form;
   }
 }
@@ -78,28 +99,57 @@ function byKey(one: QueuedCommand, other: QueuedCommand): number {
   return one.command.key! < other.command.key! ? -1 : 1;
 }
 
-function signatureOf({ command }: QueuedCommand): string {
-  let signature = `${command.entity} ${command.operation} ${command.key === null}`;
-  for (const column in command.set) signature += ` ${JSON.stringify(column)}`;
-  signature += ' expects';
-  let known = false;
-  for (const column in command.expect) {
-    signature += ` ${JSON.stringify(column)}`;
-    if (!known && column in command.set && command.set[column] !== command.expect[column]) known = true;
+function inOrder(commands: readonly QueuedCommand[]): boolean {
+  for (let at = 1; at < commands.length; at++) {
+    if (commands[at - 1]!.command.key! > commands[at]!.command.key!) return false;
   }
-  if (known) signature += ' differs';
-  for (const row of command.absent) {
-    signature += ' absent';
-    for (const column in row) signature += ` ${JSON.stringify(column)} ${row[column] === null}`;
-  }
-  return signature;
+  return true;
 }
 
-function makeForm(table: TargetTable, { command }: QueuedCommand): GroupForm {
+/** The same question as an equal `signatureOf`, without making a text. */
+function hasForm(command: Command, form: GroupForm): boolean {
+  if (command.operation !== form.operation || command.entity !== form.table.plan.entity) return false;
+  if ((command.key !== null) !== form.keyed || command.absent.length !== form.absentRows.length) return false;
+  if (!hasColumns(command.set, form.set) || !hasColumns(command.expect, form.expect)) return false;
+  if (changesKnownValue(command) === form.compareSet) return false;
+  return command.absent.every((row, place) => {
+    const columns = form.absentRows[place]!;
+    let at = 0;
+    for (const name in row) {
+      const column = columns[at++];
+      if (column?.name !== name || column.isNull !== (row[name] === null)) return false;
+    }
+    return at === columns.length;
+  });
+}
+
+function hasColumns(row: Row, columns: readonly TargetColumn[]): boolean {
+  let at = 0;
+  for (const name in row) if (columns[at++]?.name !== name) return false;
+  return at === columns.length;
+}
+
+/** Where the row is as expected, it then shows another value than the command's. */
+function changesKnownValue({ set, expect }: Command): boolean {
+  for (const name in expect) if (name in set && set[name] !== expect[name]) return true;
+  return false;
+}
+
+function signatureOf(command: Command): string {
+  const { entity, operation, key, set, expect, absent } = command;
+  return JSON.stringify([
+    entity,
+    operation,
+    key === null,
+    Object.keys(set),
+    Object.keys(expect),
+    changesKnownValue(command),
+    absent.map((row) => Object.entries(row).map(([name, value]) => [name, value === null])),
+  ]);
+}
+
+function makeForm(table: TargetTable, command: Command): GroupForm {
   const columns = (row: Row): TargetColumn[] => Object.keys(row).map((name) => targetColumn(table, name));
-  const changesKnown = Object.keys(command.expect).some(
-    (name) => name in command.set && command.set[name] !== command.expect[name],
-  );
   const form = {
     table,
     operation: command.operation,
@@ -107,7 +157,10 @@ function makeForm(table: TargetTable, { command }: QueuedCommand): GroupForm {
     expect: columns(command.expect),
     keyed: command.key !== null,
     absent: command.absent.flatMap((row, place) => absentForm(table, row, place)),
-    compareSet: !changesKnown,
+    absentRows: command.absent.map((row) =>
+      Object.entries(row).map(([name, value]) => ({ name, isNull: value === null })),
+    ),
+    compareSet: !changesKnownValue(command),
   };
   return { ...form, statements: groupStatements(form) };
 }
