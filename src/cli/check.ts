@@ -23,10 +23,15 @@ export async function check(options: { readonly config: string }, output: Output
     const shapes = await Promise.all(systems.map((system) => describeSystem(loaded, system)));
     const compiled = compile(loaded, shapes);
     const inSystems = await Promise.all(
-      systems.map((system, at) => (shapes[at]?.shapes == null ? [] : checkSystem(system, compiled.plans))),
+      systems.map((system, at) => checkSystem(system, shapes[at]?.shapes === null ? null : compiled.plans)),
     );
     const elsewhere = await Promise.all([checkKafka(loaded, compiled.plans), checkRegistry(loaded)]);
-    return [...shapes.flatMap(({ findings }) => findings), ...compiled.findings, ...inSystems.flat(), ...elsewhere.flat()];
+    return [
+      ...shapes.flatMap(({ findings }) => findings),
+      ...compiled.findings,
+      ...inSystems.flat(),
+      ...elsewhere.flat(),
+    ];
   });
   const counts = countFindings(findings);
   printFindings(findings, output);
@@ -72,20 +77,27 @@ function compile(
   described: readonly Described[],
 ): { readonly plans: readonly SyncPlan[]; readonly findings: readonly PlacedFinding[] } {
   if (described.some(({ shapes }) => shapes === null)) return { plans: [], findings: [] };
-  const compiled = compilePlans(loaded.configuration, described.flatMap(({ shapes }) => shapes ?? []));
-  const finding = (severity: 'error' | 'warning') => (problem: Problem): PlacedFinding => ({
-    place: 'configuration',
-    severity,
-    check: 'mapping',
-    message: problemText(loaded.locate(problem)),
-    statement: null,
-  });
+  const compiled = compilePlans(
+    loaded.configuration,
+    described.flatMap(({ shapes }) => shapes ?? []),
+  );
+  const finding =
+    (severity: 'error' | 'warning') =>
+    (problem: Problem): PlacedFinding => ({
+      place: 'configuration',
+      severity,
+      check: 'mapping',
+      message: problemText(loaded.locate(problem)),
+      statement: null,
+    });
   const warnings = compiled.warnings.map(finding('warning'));
   if (!compiled.ok) return { plans: [], findings: [...compiled.problems.map(finding('error')), ...warnings] };
   return { plans: compiled.plans, findings: [good('configuration', 'mapping', 'it fits the tables'), ...warnings] };
 }
 
-async function checkSystem(system: OpenedSystem, plans: readonly SyncPlan[]): Promise<readonly PlacedFinding[]> {
+/** With null for a system that did not answer already. */
+async function checkSystem(system: OpenedSystem, plans: readonly SyncPlan[] | null): Promise<readonly PlacedFinding[]> {
+  if (plans === null) return [];
   try {
     const findings = await system.catalogue.check(entitiesOf(plans, system.name));
     return findings.map((finding) => ({ ...finding, place: system.name }));
@@ -104,7 +116,10 @@ export function entitiesOf(plans: readonly SyncPlan[], system: string): readonly
   );
 }
 
-async function checkKafka({ configuration }: LoadedConfiguration, plans: readonly SyncPlan[]): Promise<readonly PlacedFinding[]> {
+async function checkKafka(
+  { configuration }: LoadedConfiguration,
+  plans: readonly SyncPlan[],
+): Promise<readonly PlacedFinding[]> {
   try {
     const log = await openLog(kafkaLogOptions(configuration.kafka, createLogger({ level: 'silent', format: 'json' })));
     try {

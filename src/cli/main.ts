@@ -1,4 +1,5 @@
 #!/usr/bin/env node
 import { runCommandLine } from './program.js';
 
-process.exitCode = await runCommandLine(process.argv.slice(2));
+// Connections that linger after their orderly end must not keep the process.
+process.exit(await runCommandLine(process.argv.slice(2)));

@@ -28,7 +28,11 @@ export async function plan(options: { readonly config: string }, output: Output)
   const missing = topics.filter((topic) => topic.state === 'missing').map(({ topic }) => topic);
   for (const { system, statements: lines } of statements) {
     output.line(output.paint('bold', system));
-    output.line(lines.length === 0 ? '  nothing to create' : lines.map((line) => `  ${line.trim()};`.replace(/;;$/, ';')).join('\n'));
+    output.line(
+      lines.length === 0
+        ? '  nothing to create'
+        : lines.map((line) => `  ${line.trim()};`.replace(/;;$/, ';')).join('\n'),
+    );
   }
   output.line(output.paint('bold', 'kafka'));
   output.line(missing.length === 0 ? '  nothing to create' : missing.map((topic) => `  topic ${topic}`).join('\n'));

@@ -49,7 +49,9 @@ type Wrap = <Options>(action: Action<Options>) => (options: Options & CommonOpti
 
 function createProgram(wrap: Wrap): Command {
   const program = new Command('duolog')
-    .description('Keeps business records in agreement between systems, in both directions, through Kafka, exactly once.')
+    .description(
+      'Keeps business records in agreement between systems, in both directions, through Kafka, exactly once.',
+    )
     .version(version(), '-V, --version')
     .exitOverride()
     .showSuggestionAfterError()
@@ -58,7 +60,9 @@ function createProgram(wrap: Wrap): Command {
     .option('--roles <roles>', 'only these tasks, of source, stream and sink, with commas', parseRoles, ROLES)
     .option('--observe', 'look only: read both sides, say what would be done, write to no system', false)
     .action(wrap(run));
-  add(program, 'check', 'Look whether everything that a run needs is right, and say what would mend it.').action(wrap(check));
+  add(program, 'check', 'Look whether everything that a run needs is right, and say what would mend it.').action(
+    wrap(check),
+  );
   add(program, 'plan', 'Show what a first run would create in the systems and on Kafka.').action(wrap(plan));
   add(program, 'status', 'Show what a running process is doing.')
     .option('--url <url>', 'address of its API; by default the one of the configuration')

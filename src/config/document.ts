@@ -6,7 +6,7 @@ import { substituteVariables } from './variables.js';
 export interface ConfigurationText {
   readonly value: unknown;
   readonly problems: readonly LocatedProblem[];
-  locate(problem: Problem): LocatedProblem;
+  readonly locate: (problem: Problem) => LocatedProblem;
 }
 
 /** Parses YAML and puts the variables in. Aliases are limited, so that a small file cannot become a huge one. */

@@ -10,7 +10,7 @@ import { configurationSchema, type Configuration, type TlsConfiguration } from '
 export interface LoadedConfiguration {
   readonly configuration: Configuration;
   readonly file: string;
-  locate(problem: Problem): LocatedProblem;
+  readonly locate: (problem: Problem) => LocatedProblem;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;

@@ -26,7 +26,7 @@ const MAP_KEYS: Readonly<Record<string, string>> = {
 /** Every key of the configuration as rows of a Markdown table; docs/configuration.md has it between its marks. */
 export function configurationReference(): string {
   const rows: string[] = [];
-  addProperties(configurationJsonSchema() as Part, '', rows);
+  addProperties(configurationJsonSchema(), '', rows);
   return ['| key | default | meaning |', '|---|---|---|', ...rows].join('\n');
 }
 
@@ -58,6 +58,7 @@ function addRow(path: string, part: Part, required: boolean, rows: string[]): vo
 }
 
 function defaultText(value: unknown): string {
-  if (value === undefined || value === null || (typeof value === 'object' && Object.keys(value).length === 0)) return '';
+  if (value === undefined || value === null || (typeof value === 'object' && Object.keys(value).length === 0))
+    return '';
   return `\`${typeof value === 'string' ? value : JSON.stringify(value)}\``;
 }

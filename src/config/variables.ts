@@ -22,7 +22,7 @@ export function substituteVariables(
         if (value !== undefined && value !== '') return value;
         if (fallback !== undefined) return fallback;
         problems.push({
-          path: pathOf(ancestors as readonly (Document | Node | Pair)[], node),
+          path: pathOf(ancestors, node),
           message: `the environment variable ${name} is not set`,
           suggestion: `Set it, or write \${${name}:-default}.`,
         });

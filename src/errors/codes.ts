@@ -16,6 +16,10 @@ export const ERROR_KINDS = {
     retry: 'never',
     hint: 'Choose another http.port (0 takes a free one), or end the process that has it.',
   },
+  API_UNREACHABLE: {
+    retry: 'never',
+    hint: 'Start `duolog run`, or name the address of its API with --url.',
+  },
   CONFIG_CHANGED: {
     retry: 'operator',
     hint: 'Run the configuration that made this state, or reset the sync with a new prefix.',

@@ -121,7 +121,7 @@ function timestampToDate(truncate: boolean): Conversion {
 }
 
 const dateToTimestamp: Conversion = (value) =>
-  isInfinite(value) ? value : int64(BigInt(value as number) * times.MICROS_PER_DAY);
+  isInfinite(value) ? value : int64(BigInt(value) * times.MICROS_PER_DAY);
 
 const writeDate: Conversion = (value) => (isInfinite(value) ? value : times.dateText(value as number));
 const writeTimestamp: Conversion = (value) =>

@@ -55,7 +55,7 @@ describe('the API', () => {
     const closed = new Promise((resolve) => socket.once('close', resolve));
     socket.on('error', () => undefined);
     await api?.close();
-    await closed;
+    await expect(closed).resolves.toBeDefined();
   });
 
   it('names a port that is taken', async () => {

@@ -62,13 +62,13 @@ describe('the configuration file', () => {
 
   it('takes $${ as a literal ${', () => {
     const { configuration } = checkConfiguration(
-      small.replace('http://registry', () => '"http://$${x}"'),
+      small.replace('http://registry', () => '"http://h/$${x}"'),
       file,
       {
         ERP_URL: 'x',
       },
     );
-    expect(configuration.kafka.schemaRegistry.url).toBe('http://${x}');
+    expect(configuration.kafka.schemaRegistry.url).toBe('http://h/${x}');
   });
 
   it('says where a variable is missing', () => {
