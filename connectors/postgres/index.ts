@@ -1,0 +1,85 @@
+import type {
+  Capabilities,
+  Catalogue,
+  Connector,
+  Finding,
+  Sink,
+  SinkOptions,
+  Source,
+  SourceOptions,
+  TableReference,
+} from '../../src/connector/contract.js';
+import type { TableShape } from '../../src/model/table.js';
+import type { EntitySystemPlan } from '../../src/plan/plan.js';
+import { describeTables } from './catalogue.js';
+import { clientConfig, type PostgresConnection } from './connection.js';
+import { sourceFailure } from './failure.js';
+import { QuerySession } from './session.js';
+import { PostgresSink } from './sink.js';
+import { PostgresSource } from './source.js';
+
+/** Postgres from 14 on: changes from its log, rows by snapshots while streaming, commands in guarded transactions. */
+export class PostgresConnector implements Connector {
+  readonly capabilities: Capabilities = { ordered: true, transactions: true };
+
+  constructor(
+    private readonly system: string,
+    private readonly connection: PostgresConnection,
+  ) {}
+
+  catalogue(): Catalogue {
+    return new PostgresCatalogue(this.system, this.connection);
+  }
+
+  source(options: SourceOptions): Source {
+    return new PostgresSource(this.connection, options);
+  }
+
+  sink(options: SinkOptions): Sink {
+    return new PostgresSink(this.connection, options);
+  }
+
+  /** Catalogues, sources and sinks hold the connections, and each closes its own. */
+  async close(): Promise<void> {}
+}
+
+class PostgresCatalogue implements Catalogue {
+  #session: Promise<QuerySession> | null = null;
+
+  constructor(
+    private readonly system: string,
+    private readonly connection: PostgresConnection,
+  ) {}
+
+  async tables(entities: readonly TableReference[]): Promise<readonly TableShape[]> {
+    const described = await this.#ask((session) =>
+      session.use((client) => describeTables(client, this.system, entities)),
+    );
+    return described.map((table) => table.shape);
+  }
+
+  async check(_entities: readonly EntitySystemPlan[]): Promise<readonly Finding[]> {
+    return [];
+  }
+
+  async plan(_entities: readonly EntitySystemPlan[]): Promise<readonly string[]> {
+    return [];
+  }
+
+  async close(): Promise<void> {
+    const session = this.#session;
+    this.#session = null;
+    (await session?.catch(() => null))?.close();
+  }
+
+  /** Connects at the first question, and again at the next one after a failure. */
+  async #ask<T>(question: (session: QuerySession) => Promise<T>): Promise<T> {
+    this.#session ??= QuerySession.connect(clientConfig(this.connection, `duolog catalogue ${this.system}`));
+    try {
+      return await question(await this.#session);
+    } catch (error) {
+      await this.close();
+      throw sourceFailure(error, this.system, 'reading the catalogue');
+    }
+  }
+}

@@ -1,0 +1,403 @@
+import type { Position, Source, SourceBatch, SourceOptions, SourceStatus } from '../../src/connector/contract.js';
+import { DuologError } from '../../src/errors/duolog-error.js';
+import { describeTables } from './catalogue.js';
+import { clientConfig, type PostgresConnection } from './connection.js';
+import { sourceFailure } from './failure.js';
+import { publicationName, quoteTable, slotName } from './names.js';
+import { completeLsn, laterPosition, readPosition, type SourcePosition, type TableProgress } from './position.js';
+import { ensurePublication } from './publication.js';
+import { QuerySession } from './session.js';
+import { Signal } from './signal.js';
+import {
+  createSlot,
+  endHolder,
+  refuseLostSlot,
+  refuseMissingRights,
+  type ServerFacts,
+  serverFacts,
+  slotFacts,
+} from './slot.js';
+import { ChangedKeys } from './snapshot/changed-keys.js';
+import { SnapshotRun } from './snapshot/snapshot-run.js';
+import { SlotWatch } from './slot-watch.js';
+import { SourceTables } from './source-tables.js';
+import { BatchQueue } from './stream/batch-queue.js';
+import type { Lsn } from './stream/lsn.js';
+import { Replication } from './stream/replication.js';
+import { StreamReader } from './stream/stream-reader.js';
+
+/** Bounds and intervals; the defaults are meant for production, tests make them small. */
+export interface SourceTuning {
+  /** A heartbeat after so long without a batch. */
+  readonly heartbeatIntervalMs: number;
+  readonly statusIntervalMs: number;
+  /** Own transactions are held in memory up to this, on disk beyond. */
+  readonly holdBytes: number;
+  readonly maxChunkRows: number;
+  /** Keys remembered while a table is being read. */
+  readonly maxChangedKeys: number;
+}
+
+const DEFAULT_TUNING: SourceTuning = {
+  heartbeatIntervalMs: 10_000,
+  statusIntervalMs: 10_000,
+  holdBytes: 32 << 20,
+  maxChunkRows: 5_000,
+  maxChangedKeys: 200_000,
+};
+
+/** Settings that make the planner walk the key's index, and refuse to read what row security would thin out. */
+const SNAPSHOT_SETTINGS = {
+  enable_bitmapscan: 'off',
+  enable_seqscan: 'off',
+  enable_sort: 'off',
+  idle_in_transaction_session_timeout: '60000',
+  jit: 'off',
+  max_parallel_workers_per_gather: '0',
+  row_security: 'off',
+} as const;
+
+/** What an open source is made of. */
+interface Running {
+  readonly session: QuerySession;
+  readonly queue: BatchQueue;
+  readonly tables: SourceTables;
+  readonly replication: Replication;
+  readonly reader: StreamReader;
+  readonly snapshots: SnapshotRun;
+  readonly watch: SlotWatch;
+}
+
+/**
+ * Postgres' changes by logical replication, and the rows that were there before by snapshots, in one order:
+ *
+ *   Replication ─bytes─▶ StreamReader ─events─▶ BatchQueue ─▶ next()
+ *   SnapshotRun ─chunks, at their watermark──────▶
+ */
+export class PostgresSource implements Source {
+  readonly #system: string;
+  readonly #slot: string;
+  readonly #tuning: SourceTuning;
+  readonly #news = new Signal();
+  #running: Running | null = null;
+  #opening: 'waiting-for-transactions' | null = null;
+  #failure: DuologError | null = null;
+  #blocked = false;
+  /** The position handed out last and not yet acknowledged. */
+  #inFlight: Position | null = null;
+  #lastBatchMs = 0;
+  #heartbeatAskedMs: number | null = null;
+  #keepalive: { readonly lsn: Lsn; readonly timeMicros: number; readonly receivedMs: number } | null = null;
+
+  constructor(
+    private readonly connection: PostgresConnection,
+    private readonly options: SourceOptions,
+    tuning: Partial<SourceTuning> = {},
+  ) {
+    this.#system = options.system;
+    this.#slot = slotName(options.prefix, options.system);
+    this.#tuning = { ...DEFAULT_TUNING, ...tuning };
+  }
+
+  async open(resume: { readonly position: Position | null; readonly heartbeat: Position | null }): Promise<void> {
+    if (this.#running !== null) throw new DuologError('INTERNAL', `The source of ${this.#system} is open already`);
+    const stored = laterPosition(readStored(resume.position), readStored(resume.heartbeat));
+    this.#failure = null;
+    this.#blocked = false;
+    this.#inFlight = null;
+    this.#keepalive = null;
+    this.#heartbeatAskedMs = null;
+    let session: QuerySession | null = null;
+    try {
+      session = await QuerySession.connect(this.#client('source'));
+      await this.#begin(session, stored);
+    } catch (error) {
+      await this.close();
+      session?.close();
+      throw sourceFailure(error, this.#system, 'opening the source');
+    } finally {
+      this.#opening = null;
+    }
+  }
+
+  async next(maxWaitMs: number): Promise<SourceBatch | null> {
+    const deadlineMs = Date.now() + maxWaitMs;
+    for (;;) {
+      if (this.#failure !== null) throw this.#failure;
+      const running = this.#open();
+      const taken = running.queue.take(this.options.maxBatchEvents, this.options.maxBatchBytes);
+      running.reader.pump();
+      this.#steer();
+      running.snapshots.roomMade();
+      if (taken !== null) return { kind: 'events', ...this.#handOut(taken) };
+      const heartbeat = this.#heartbeat(running);
+      if (heartbeat !== null) return heartbeat;
+      const leftMs = deadlineMs - Date.now();
+      if (leftMs <= 0) return null;
+      await this.#news.wait(leftMs);
+    }
+  }
+
+  async acknowledge(position: Position): Promise<void> {
+    const running = this.#open();
+    if (position === this.#inFlight) this.#inFlight = null;
+    running.replication.acknowledge(completeLsn(readPosition(position)));
+  }
+
+  /** Reads an entity's table again from its beginning, while the stream goes on. */
+  resync(entity: string): void {
+    const { tables } = this.#open();
+    tables.get(entity);
+    this.#readAgain(entity);
+    this.#news.notify();
+  }
+
+  status(): SourceStatus {
+    const running = this.#running;
+    if (running === null) {
+      const phase = this.#opening ?? 'closed';
+      return { phase, detail: null, snapshot: {}, retainedBytes: null, newestCommitTimeMicros: null };
+    }
+    const { snapshots, reader, tables, queue, watch } = running;
+    const phases = { idle: 'streaming', reading: 'snapshot' } as const;
+    const phase = snapshots.phase;
+    return {
+      phase: phase === 'waiting-for-transactions' ? phase : phases[phase],
+      detail: snapshots.detail,
+      snapshot: Object.fromEntries(
+        tables.all.map(({ shape: { entity }, estimate }) => {
+          const progress = queue.progress(entity);
+          const rows = progress === undefined || progress.state === 'pending' ? 0 : progress.rows;
+          return [entity, { rows, estimate: estimate?.rows ?? null, done: progress?.state === 'done' }];
+        }),
+      ),
+      retainedBytes: watch.retainedBytes,
+      newestCommitTimeMicros: reader.newestCommitTimeMicros,
+    };
+  }
+
+  async close(): Promise<void> {
+    const running = this.#running;
+    this.#running = null;
+    if (running === null) return;
+    running.watch.close();
+    running.snapshots.close();
+    running.reader.stop();
+    await running.replication.close();
+    running.session.close();
+    this.#news.notify();
+  }
+
+  async #begin(session: QuerySession, stored: SourcePosition | null): Promise<void> {
+    const facts = await serverFacts(session, this.#system);
+    const captured = this.options.entities.filter((entity) => entity.captured);
+    const described = await session.use((client) => describeTables(client, this.#system, captured));
+    for (const { shape, replicaIdentity, schema, name } of described) {
+      if (replicaIdentity !== 'nothing') continue;
+      throw new DuologError(
+        'TABLE_REPLICA_IDENTITY',
+        `${this.#system}: updates and deletes of ${shape.table} do not name their row (REPLICA IDENTITY NOTHING)`,
+        { hint: `Run: ALTER TABLE ${quoteTable({ schema, name })} REPLICA IDENTITY DEFAULT` },
+      );
+    }
+    const tables = described.map((table) => ({ oid: table.oid, quoted: quoteTable(table) }));
+    await refuseMissingRights(session, this.#system, tables);
+    const publication = publicationName(this.options.prefix, this.#system);
+    let slot = await slotFacts(session, this.#system, this.#slot);
+    refuseLostSlot(this.#system, this.#slot, slot, stored, facts.cluster);
+    await ensurePublication(session, this.#system, publication, described, facts.version);
+    this.#opening = 'waiting-for-transactions';
+    if (slot === null) slot = await createSlot(session, this.#system, this.#slot);
+    else await endHolder(session, this.#system, this.#slot);
+    const start = startPosition(
+      facts,
+      slot.confirmed,
+      stored,
+      described.map((table) => table.shape),
+    );
+    const durable = Math.max(slot.confirmed - 1, stored === null ? 0 : completeLsn(stored));
+    const running = this.#assemble(session, start, durable, facts, described);
+    this.#running = running;
+    await running.replication.start();
+    this.#lastBatchMs = Date.now();
+    for (const [entity, progress] of Object.entries(start.tables)) running.snapshots.add(entity, progress);
+    running.snapshots.start();
+    running.watch.start();
+  }
+
+  #assemble(
+    session: QuerySession,
+    start: SourcePosition,
+    durable: Lsn,
+    facts: ServerFacts,
+    described: Awaited<ReturnType<typeof describeTables>>,
+  ): Running {
+    const failed = (error: unknown) => this.#fail(error, 'reading changes');
+    const tables = new SourceTables(this.#system, session, described, (entity) => {
+      if (snapshots.isPending(entity)) this.#readAgain(entity);
+    });
+    const queue = new BatchQueue(facts.cluster, start);
+    const changedKeys = new ChangedKeys(this.#tuning.maxChangedKeys);
+    const snapshots: SnapshotRun = new SnapshotRun({
+      slot: this.#slot,
+      client: clientConfig(this.connection, this.#applicationName('snapshot'), SNAPSHOT_SETTINGS),
+      changedKeys,
+      maxChunkRows: this.#tuning.maxChunkRows,
+      table: (entity) => tables.get(entity),
+      describeAgain: async (entity) => void (await tables.describeAgain(entity)),
+      hasRoom: () => queue.events < this.options.maxBatchEvents && queue.bytes < this.options.maxBatchBytes,
+      chunkArrived: () => this.#boundary(reader, snapshots),
+      deliver: (event, bytes) => queue.read(event, bytes),
+      passed: (entity, after) => queue.passed(entity, after),
+      failed: (error) => this.#fail(error, 'reading a snapshot'),
+    });
+    const reader: StreamReader = new StreamReader(
+      this.#slot,
+      start,
+      {
+        prefix: this.options.prefix,
+        queue,
+        holdBytes: this.#tuning.holdBytes,
+        shape: (entity) => tables.find(entity)?.shape,
+        relation: (message) => tables.relation(message),
+        changed: (entity, key, transaction) => changedKeys.changed(entity, key, transaction),
+        truncated: (entity) => this.#readAgain(entity),
+        watermark: (content) => snapshots.watermark(content),
+        boundary: () => snapshots.deliverReady(),
+        blocked: (blocked) => {
+          if (blocked === this.#blocked) return;
+          this.#blocked = blocked;
+          this.#steer();
+          this.#news.notify();
+        },
+        failed,
+      },
+      () => !this.#full(queue),
+    );
+    const replication = new Replication(
+      {
+        client: this.#client('replication'),
+        slot: this.#slot,
+        publication: publicationName(this.options.prefix, this.#system),
+        durable,
+        statusIntervalMs: Math.min(
+          this.#tuning.statusIntervalMs,
+          (facts.senderTimeoutMs ?? Number.POSITIVE_INFINITY) / 3,
+        ),
+      },
+      {
+        message: (bytes) => {
+          reader.receive(bytes);
+          if (queue.events > 0) this.#news.notify();
+          if (this.#full(queue)) this.#steer();
+        },
+        keepalive: (lsn, timeMicros) => {
+          this.#keepalive = { lsn, timeMicros, receivedMs: Date.now() };
+          this.#news.notify();
+        },
+        ended: failed,
+      },
+    );
+    const watch = new SlotWatch(session, this.#system, this.#slot, (error) => this.#fail(error, 'watching the slot'));
+    return { session, queue, tables, replication, reader, snapshots, watch };
+  }
+
+  /** Lets chunks in between two transactions of the stream. */
+  #boundary(reader: StreamReader, snapshots: SnapshotRun): void {
+    if (!reader.betweenTransactions) return;
+    snapshots.deliverReady();
+    this.#news.notify();
+  }
+
+  #readAgain(entity: string): void {
+    const { queue, tables, snapshots } = this.#open();
+    queue.again(entity, tables.get(entity).shape.table);
+    snapshots.restart(entity);
+  }
+
+  #full(queue: BatchQueue): boolean {
+    return queue.events >= 2 * this.options.maxBatchEvents || queue.bytes >= 2 * this.options.maxBatchBytes;
+  }
+
+  /** Stops the socket while two batches wait (fewer would cost latency) or the reader is blocked; goes on otherwise. */
+  #steer(): void {
+    const running = this.#running;
+    if (running === null) return;
+    if (this.#blocked || this.#full(running.queue)) running.replication.pause();
+    else running.replication.resume();
+  }
+
+  #handOut<T extends { readonly position: Position }>(batch: T): T {
+    this.#inFlight = batch.position;
+    this.#lastBatchMs = Date.now();
+    this.#heartbeatAskedMs = null;
+    return batch;
+  }
+
+  /**
+   * After a quiet while: how far the server has come without anything for us. Only with nothing in flight or waiting,
+   * and from the answer to a question asked then, so that its time is now.
+   */
+  #heartbeat({ queue, reader, replication }: Running): SourceBatch | null {
+    const nowMs = Date.now();
+    if (this.#inFlight !== null || queue.events > 0 || !reader.betweenTransactions) return null;
+    if (nowMs - this.#lastBatchMs < this.#tuning.heartbeatIntervalMs) return null;
+    const keepalive = this.#keepalive;
+    if (this.#heartbeatAskedMs === null || keepalive === null || keepalive.receivedMs < this.#heartbeatAskedMs) {
+      if (this.#heartbeatAskedMs === null || nowMs - this.#heartbeatAskedMs > this.#tuning.statusIntervalMs) {
+        this.#heartbeatAskedMs = nowMs;
+        replication.ask();
+      }
+      return null;
+    }
+    // The keepalive's place is where the next record may begin: what begins below it has been sent.
+    const position = queue.position(keepalive.lsn - 1);
+    return { kind: 'heartbeat', ...this.#handOut({ position, timeMicros: keepalive.timeMicros }) };
+  }
+
+  #fail(error: unknown, doing: string): void {
+    this.#failure ??= sourceFailure(error, this.#system, doing);
+    this.#running?.reader.stop();
+    this.#news.notify();
+  }
+
+  #open(): Running {
+    if (this.#running === null)
+      throw new DuologError('SOURCE_UNREACHABLE', `The source of ${this.#system} is not open`);
+    return this.#running;
+  }
+
+  #client(role: string) {
+    return clientConfig(this.connection, this.#applicationName(role));
+  }
+
+  #applicationName(role: string): string {
+    return `duolog ${role} ${this.options.prefix} ${this.#system}`;
+  }
+}
+
+function readStored(position: Position | null): SourcePosition | null {
+  return position === null ? null : readPosition(position);
+}
+
+/** Where to begin: tables that the position does not know, or knows under another name, are read from their beginning. */
+function startPosition(
+  facts: ServerFacts,
+  confirmed: Lsn,
+  stored: SourcePosition | null,
+  shapes: readonly { readonly entity: string; readonly table: string }[],
+): SourcePosition {
+  const from: SourcePosition = stored ?? {
+    cluster: facts.cluster,
+    lsn: confirmed - 1,
+    ordinal: null,
+    reads: 0,
+    tables: {},
+  };
+  const tables: Record<string, TableProgress> = {};
+  for (const { entity, table } of shapes) {
+    const known = from.tables[entity];
+    tables[entity] = known !== undefined && known.table === table ? known : { state: 'pending', table };
+  }
+  return { ...from, tables };
+}
