@@ -1,7 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { PostgresSink } from '../../connectors/postgres/sink.js';
 import type { EntitySystemPlan } from '../../src/plan/plan.js';
-import { apply, insert, remove, type SinkFixture, sinkFixture, statuses, testedPostgres, update } from './sink-fixture.js';
+import {
+  apply,
+  insert,
+  remove,
+  type SinkFixture,
+  sinkFixture,
+  statuses,
+  testedPostgres,
+  update,
+} from './sink-fixture.js';
 
 const SCHEMA = `
   CREATE TABLE company (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, vat varchar(20) UNIQUE, city text);
@@ -38,14 +47,21 @@ describe.each(testedPostgres)('apply on Postgres %s', (version) => {
     ];
     const outcomes = await apply(sink, batch);
     expect(statuses(outcomes)).toEqual(batch.map(() => 'applied'));
-    const rows = await fixture.sql(`SELECT id::text, name, vat, city FROM company WHERE id < 4 OR vat LIKE 'N%' ORDER BY id`);
+    const rows = await fixture.sql(
+      `SELECT id::text, name, vat, city FROM company WHERE id < 4 OR vat LIKE 'N%' ORDER BY id`,
+    );
     expect(rows).toEqual([
       { id: '1', name: 'First', vat: 'V1', city: 'Town' },
       { id: '2', name: 'Company 2', vat: 'V2', city: null },
       { id: outcomes[3] !== 'deferred' && outcomes[3]?.key, name: 'New', vat: 'N1', city: null },
       { id: outcomes[4] !== 'deferred' && outcomes[4]?.key, name: 'Other', vat: 'N2', city: null },
     ]);
-    expect(outcomes[5]).toMatchObject({ status: 'applied', key: 'P-1', command: batch[5]!.command.id, link: batch[5]!.command.link });
+    expect(outcomes[5]).toMatchObject({
+      status: 'applied',
+      key: 'P-1',
+      command: batch[5]!.command.id,
+      link: batch[5]!.command.link,
+    });
     expect(outcomes[6]).toMatchObject({ key: '2,1' });
     expect(await fixture.sql('SELECT quantity FROM line WHERE (order_id, line) IN ((2,1),(1,2)) ORDER BY 1')).toEqual([
       { quantity: 9 },
@@ -63,7 +79,12 @@ describe.each(testedPostgres)('apply on Postgres %s', (version) => {
       update('company', '8', { name: 'Company 8' }, { name: 'Eighth' }),
     ]);
     expect(outcomes).toMatchObject([
-      { status: 'refused', key: '5', met: { id: 5, name: 'Company 5', vat: 'V5', city: 'Town' }, reason: expect.stringContaining('name') },
+      {
+        status: 'refused',
+        key: '5',
+        met: { id: 5, name: 'Company 5', vat: 'V5', city: 'Town' },
+        reason: expect.stringContaining('name'),
+      },
       { status: 'refused', key: '999', met: null },
       { status: 'refused', key: '6', met: { name: 'Company 6' } },
       { status: 'refused', key: '7', met: { vat: 'V7' }, reason: expect.stringContaining('vat') },

@@ -1,7 +1,6 @@
 import pg from 'pg';
 import type { QueuedCommand } from '../../../src/connector/contract.js';
-import type { Value } from '../../../src/model/value.js';
-import { recordKeyParts } from '../../../src/model/value.js';
+import { recordKeyParts, type Row, type Value } from '../../../src/model/value.js';
 import { keyPartText, valueText } from '../value-text.js';
 import type { Session } from './session.js';
 import { keyOf, type TargetColumn, type TargetTable } from './target-table.js';
@@ -46,6 +45,37 @@ export async function blockingKey(
   const text = `SELECT ${key} FROM ${table.sql} AS t WHERE ${conditions.join(' AND ')} ${notItself} LIMIT 1`;
   const { rows } = await session.query({ text, values });
   return rows[0] === undefined ? null : keyOf(table, rows[0]);
+}
+
+/** A row that a foreign key asks for: the quoted table and the values it must show. */
+export interface NeededRow {
+  readonly table: string;
+  readonly values: Row;
+}
+
+/** What a row that violates a foreign key refers to, as far as its command says; null for other errors. */
+export async function neededRow(
+  session: Session,
+  { command }: QueuedCommand,
+  error: unknown,
+): Promise<NeededRow | null> {
+  if (!(error instanceof pg.DatabaseError) || error.code !== '23503') return null;
+  const { rows } = await session.query({
+    text: `SELECT format('"%s"."%s"', replace(n.nspname, '"', '""'), replace(r.relname, '"', '""')),
+        (SELECT json_agg(json_build_array(own.attname, theirs.attname))
+         FROM unnest(c.conkey, c.confkey) AS k (own, theirs)
+         JOIN pg_attribute own ON own.attrelid = c.conrelid AND own.attnum = k.own
+         JOIN pg_attribute theirs ON theirs.attrelid = c.confrelid AND theirs.attnum = k.theirs)
+      FROM pg_constraint c JOIN pg_class r ON r.oid = c.confrelid JOIN pg_namespace n ON n.oid = r.relnamespace
+      WHERE c.conname = $1 AND c.conrelid = to_regclass(format('%I.%I', $2::text, $3::text))`,
+    values: [error.constraint ?? '', error.schema ?? '', error.table ?? ''],
+  });
+  const [table, pairs] = rows[0] ?? [];
+  if (table === undefined || table === null) return null;
+  const values: Record<string, Value> = {};
+  for (const [own, theirs] of JSON.parse(pairs ?? '[]') as [string, string][])
+    values[theirs] = command.set[own] ?? null;
+  return { table, values };
 }
 
 /** The column whose value the database could not take, where its error names none (SQLSTATE class 22). */

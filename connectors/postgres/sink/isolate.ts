@@ -1,8 +1,9 @@
 import type { QueuedCommand } from '../../../src/connector/contract.js';
 import { Answers } from './answers.js';
-import { blockingKey, guiltyColumn } from './blame.js';
+import { blockingKey, guiltyColumn, neededRow } from './blame.js';
 import type { GroupForms } from './command-group.js';
 import { describe, failureKind } from './failures.js';
+import { type FailedRow, knotsOf, ofOneConstraint } from './knots.js';
 import type { Session } from './session.js';
 import type { TargetTable } from './target-table.js';
 import { KeysUnknown, writeUnlocked } from './write.js';
@@ -13,12 +14,6 @@ const ISOLATION_LIMIT_MS = 3_000;
 const ISOLATION_LOCK_TIMEOUT_MS = 20;
 /** Failures of several rows may be one failure: such constraints can hold for all of them together. */
 const BETWEEN_ROWS = /^(23001|23503|23505|23P01|P0001|P0004|23514|23000)$/;
-
-interface FailedRow {
-  readonly queued: QueuedCommand;
-  readonly error: unknown;
-  readonly blockingKey: string | null;
-}
 
 /**
  * Writes a batch of which something failed: halves it, under savepoints, until the rows at fault stand alone.
@@ -79,43 +74,32 @@ export class Isolation {
     }
   }
 
-  /** First each knot of rows that stand in each other's way, then all together. */
+  /**
+   * Rows that fail alone may pass together, or after another has passed. First each knot of rows that need each
+   * other, then those of one constraint, then all, then each once more.
+   */
   private async tryTogether(failed: readonly FailedRow[]): Promise<readonly FailedRow[]> {
     const candidates = failed.filter(({ error }) => BETWEEN_ROWS.test(describe(error).code));
-    if (candidates.length < 2) return failed;
+    if (candidates.length === 0) return failed;
     const passed = new Set<FailedRow>();
-    const sets = [...this.knots(candidates), candidates];
+    const knots = knotsOf(candidates, this.tables);
+    const sets = [...knots, ...ofOneConstraint(candidates), candidates, ...candidates.map((row) => [row])];
     for (const rows of sets) {
       const left = rows.filter((row) => !passed.has(row));
-      if (left.length < 2 || performance.now() > this.deadline) continue;
+      const isTried = left.length === 1 && this.answers.outcomes.size === left[0]!.answeredBefore;
+      if (left.length === 0 || isTried || performance.now() > this.deadline) continue;
       const error = await this.attempt(left.map(({ queued }) => queued));
       if (error === null) for (const row of left) passed.add(row);
+      else for (const row of left) row.answeredBefore = this.answers.outcomes.size;
     }
     return failed.filter((row) => !passed.has(row));
   }
 
-  /** Rows connected by "is in the way of". */
-  private knots(rows: readonly FailedRow[]): FailedRow[][] {
-    const name = ({ command }: QueuedCommand, key: string | null) =>
-      `${this.tables.get(command.entity)!.sql} ${key ?? ''}`;
-    const byRow = new Map(rows.map((row) => [name(row.queued, row.queued.command.key), row] as const));
-    const knotOf = new Map<FailedRow, FailedRow[]>(rows.map((row) => [row, [row]]));
-    for (const row of rows) {
-      const other = row.blockingKey === null ? undefined : byRow.get(name(row.queued, row.blockingKey));
-      const mine = knotOf.get(row)!;
-      const theirs = other === undefined ? mine : knotOf.get(other)!;
-      if (mine === theirs) continue;
-      for (const each of theirs) {
-        mine.push(each);
-        knotOf.set(each, mine);
-      }
-    }
-    return [...new Set(knotOf.values())].filter((knot) => knot.length > 1);
-  }
-
   private async failedRow(queued: QueuedCommand, error: unknown): Promise<FailedRow> {
-    const key = await this.ask(() => blockingKey(this.session, this.tables.get(queued.command.entity)!, queued, error));
-    return { queued, error, blockingKey: key };
+    const table = this.tables.get(queued.command.entity)!;
+    const key = await this.ask(() => blockingKey(this.session, table, queued, error));
+    const needed = await this.ask(() => neededRow(this.session, queued, error));
+    return { queued, error, blockingKey: key, needed, answeredBefore: this.answers.outcomes.size };
   }
 
   private async fail({ queued, error, blockingKey: key }: FailedRow): Promise<void> {
