@@ -42,7 +42,7 @@ class Workload {
     private readonly random: Random,
   ) {
     this.tasks = taskNames(world);
-    this.codes = ['m1', 'm2', 'm3', 'm4'].slice(0, random.between(2, 4));
+    this.codes = ['m1', 'm2', 'm3', 'm4', 'm5', 'm6', 'm7', 'm8'].slice(0, random.of([2, 3, 4, 8]));
     this.troubles = troublesOf(random);
   }
 

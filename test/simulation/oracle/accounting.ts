@@ -54,9 +54,24 @@ class Accounts {
     for (const field of entity.fields) {
       if (config.notRead.includes(field.name) || !config.captured) continue;
       const value = fieldOf(entity, system, field.name, after);
-      if (value !== fieldOf(entity, system, field.name, before)) edits.push({ change, field, value });
+      const old = fieldOf(entity, system, field.name, before);
+      if (value === old || (value === null && !this.wasAgreed(change, field, old))) continue;
+      edits.push({ change, field, value });
     }
     return edits;
+  }
+
+  /** Clearing a value that no other system had got is no edit of theirs: an empty field may be filled at a first link. */
+  private wasAgreed(change: RecordChange, field: FieldConfig, value: Value): boolean {
+    return this.changes.some(
+      (ours) =>
+        ours.own !== null &&
+        ours.order < change.order &&
+        ours.entity === change.entity &&
+        ours.system !== change.system &&
+        field.kind === 'text' &&
+        same(field, fieldOf(ours.entity, ours.system, field.name, ours.after), value),
+    );
   }
 
   /** The record itself shows the value at the end, or it is gone in a way that its deletion accounts for. */

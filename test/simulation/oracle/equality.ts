@@ -1,7 +1,6 @@
 import type { CanonicalOutput } from '../../../src/decision/outputs.js';
 import type { FieldValue } from '../../../src/decision/events.js';
 import type { Row, Value } from '../../../src/model/value.js';
-import { normalisedCode } from '../users.js';
 import {
   columnOf,
   fieldToColumn,
@@ -11,7 +10,7 @@ import {
   type EntityConfig,
   type FieldConfig,
 } from '../world-config.js';
-import { fieldOf, recordName, show, type Final, type Observed, type RecordChange, type Violation } from './observed.js';
+import { codeOf, recordName, show, type Final, type Observed, type RecordChange, type Violation } from './observed.js';
 
 /**
  * At rest every record has one link and a link one record per system (I9), and every record shows the canonical
@@ -118,59 +117,42 @@ class Equality {
   private verifyRows(entity: EntityConfig, system: string): void {
     const config = entity.systems[system]!;
     const byCode = new Map<Value, string[]>();
-    const code = entity.fields.find(({ kind }) => kind === 'code')!;
-    const normalise = (value: Value) => (entity.normalise.length > 0 ? normalisedCode(value) : value);
     for (const [key, row] of this.table(system, entity).rows) {
       if (!isPresent(config, row)) continue;
       const kept = config.delete === 'never' || config.delete === 'unlink';
       if (!kept && config.captured && !this.linkOfRecord.has(recordName(system, entity.name, key))) {
         this.report('I13', `${recordName(system, entity.name, key)} is in no link`);
       }
-      const value = normalise(fieldOf(entity, system, code.name, row));
+      const value = codeOf(entity, system, row);
       if (value !== null) byCode.set(value, [...(byCode.get(value) ?? []), key]);
     }
     for (const [value, keys] of byCode) {
-      if (keys.length > 1) for (const key of keys) this.verifyNoDouble(entity, system, key, value, normalise);
+      if (keys.length > 1) for (const key of keys) this.verifyNoDouble(entity, system, key, value);
     }
   }
 
   /** We must not have inserted a record where its match value was to be seen already, unless it is held now. */
-  private verifyNoDouble(
-    entity: EntityConfig,
-    system: string,
-    key: string,
-    code: Value,
-    normalise: (value: Value) => Value,
-  ): void {
-    const field = entity.fields.find(({ kind }) => kind === 'code')!.name;
+  private verifyNoDouble(entity: EntityConfig, system: string, key: string, code: Value): void {
     const insert = this.changes.findLast(
       (change) => change.system === system && change.entity === entity && change.key === key && change.before === null,
     );
-    if (!insert?.own?.command || normalise(fieldOf(entity, system, field, insert.after)) !== code) return;
+    if (!insert?.own?.command || codeOf(entity, system, insert.after) !== code) return;
     const link = this.linkOfRecord.get(recordName(system, entity.name, key));
     if (link && this.isHeld(link)) return;
     for (const [otherKey, row] of this.table(system, entity).rows) {
-      if (otherKey === key || normalise(fieldOf(entity, system, field, row)) !== code) continue;
-      if (!this.showedAlready(entity, system, otherKey, code, insert.order, field, normalise)) continue;
+      if (otherKey === key || codeOf(entity, system, row) !== code) continue;
+      if (!this.showedAlready(entity, system, otherKey, code, insert.order)) continue;
       const otherLink = this.linkOfRecord.get(recordName(system, entity.name, otherKey));
       if (otherLink && this.isHeld(otherLink)) continue;
       this.report('rule 3', `${recordName(system, entity.name, key)} is a double of ${otherKey} that we inserted`);
     }
   }
 
-  private showedAlready(
-    entity: EntityConfig,
-    system: string,
-    key: string,
-    code: Value,
-    order: number,
-    field: string,
-    normalise: (value: Value) => Value,
-  ): boolean {
+  private showedAlready(entity: EntityConfig, system: string, key: string, code: Value, order: number): boolean {
     const last = this.changes.findLast(
       (change) => change.order < order && change.system === system && change.entity === entity && change.key === key,
     );
-    return last?.after != null && normalise(fieldOf(entity, system, field, last.after)) === code;
+    return last?.after != null && codeOf(entity, system, last.after) === code;
   }
 
   private isHeld(link: string): boolean {

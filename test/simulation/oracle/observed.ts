@@ -4,6 +4,7 @@ import type { Command } from '../../../src/connector/contract.js';
 import type { FieldValue, StreamEvent } from '../../../src/decision/events.js';
 import type { CanonicalOutput, DecisionOutput, HoldOutput } from '../../../src/decision/outputs.js';
 import type { Row, Value } from '../../../src/model/value.js';
+import { normalisedCode } from '../users.js';
 import { columnOf, columnToField, isPresent, type EntityConfig, type WorldConfig } from '../world-config.js';
 
 /** Something seen, with its place among all that was seen anywhere. */
@@ -84,7 +85,38 @@ function changesOf(world: WorldConfig, system: string, order: number, transactio
       timeMicros: transaction.commitTimeMicros,
     });
   }
-  return changes;
+  return asKeyChanges(changes);
+}
+
+/** A delete and an insert in one transaction with equal match values are a key change (rule 11). */
+function asKeyChanges(changes: readonly RecordChange[]): RecordChange[] {
+  const inserts = changes.filter(({ before, after }) => before === null && after !== null);
+  const deletes = changes.filter(({ before, after }) => before !== null && after === null);
+  if (inserts.length === 0 || deletes.length === 0) return [...changes];
+  const replaced = new Map<RecordChange, RecordChange | null>();
+  for (const deletion of deletes) {
+    const insertion = inserts.find(
+      (candidate) =>
+        candidate.entity === deletion.entity &&
+        !replaced.has(candidate) &&
+        codeOf(candidate.entity, candidate.system, candidate.after) !== null &&
+        codeOf(candidate.entity, candidate.system, candidate.after) ===
+          codeOf(deletion.entity, deletion.system, deletion.before),
+    );
+    if (!insertion) continue;
+    replaced.set(deletion, null);
+    replaced.set(insertion, { ...insertion, before: deletion.before, oldKey: deletion.key });
+  }
+  return changes.flatMap((change) => {
+    const instead = replaced.get(change);
+    return instead === undefined ? [change] : instead === null ? [] : [instead];
+  });
+}
+
+/** A record's match value, normalised as the entity's rule says. */
+export function codeOf(entity: EntityConfig, system: string, row: Row | null): Value {
+  const value = fieldOf(entity, system, entity.fields.find(({ kind }) => kind === 'code')!.name, row);
+  return entity.normalise.length > 0 ? normalisedCode(value) : value;
 }
 
 /** The value of a field in a row, as people mean it; null where there is no row. */
