@@ -98,6 +98,16 @@ export class Decoder {
     }
   }
 
+  /** @throws DuologError SCHEMA_UNKNOWN, REGISTRY_UNREACHABLE. */
+  async prepareIds(ids: Iterable<number>): Promise<void> {
+    for (const id of ids) if (!this.known.has(id)) await this.learn(id);
+  }
+
+  /** Ids of all schemas fetched so far. */
+  ids(): readonly number[] {
+    return [...this.known.keys()];
+  }
+
   /** @throws DuologError MESSAGE_UNREADABLE. */
   decode(message: Buffer): Decoded {
     const known = this.schemaOf(message);

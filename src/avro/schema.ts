@@ -5,7 +5,7 @@ import avro, { type Schema, type Type } from 'avsc';
 import { valueUnionHook } from './value-union.js';
 
 /** A schema as JSON, which is what the registry keeps. */
-export type AvroSchema = AvroRecord | AvroLogical | string | readonly AvroSchema[];
+export type AvroSchema = AvroRecord | AvroEnum | AvroLogical | string | readonly AvroSchema[];
 
 export interface AvroLogical {
   readonly type: string;
@@ -33,6 +33,15 @@ export interface AvroRecord {
   readonly fields: readonly AvroField[];
 }
 
+export interface AvroEnum {
+  readonly type: 'enum';
+  readonly name: string;
+  readonly namespace?: string;
+  readonly symbols: readonly string[];
+  /** What the symbols stand for, where Avro does not allow that as a name. */
+  readonly names?: readonly string[];
+}
+
 export type SchemaFile =
   | 'assignment'
   | 'canonical'
@@ -45,7 +54,9 @@ export type SchemaFile =
   | 'outcome'
   | 'position'
   | 'reference'
-  | 'state';
+  | 'state'
+  | 'state-link'
+  | 'state-member';
 
 const FOLDER = schemaFolder();
 
@@ -67,6 +78,11 @@ function schemaFolder(): string {
 
 const files = new Map<SchemaFile, AvroRecord>();
 
+/** Several named types of one file. */
+export function schemaParts(name: 'state-parts'): readonly AvroRecord[] {
+  return JSON.parse(readFileSync(join(FOLDER, `${name}.avsc`), 'utf8')) as readonly AvroRecord[];
+}
+
 /** A schema of `schemas/`, as it stands there. */
 export function schemaFile(name: SchemaFile): AvroRecord {
   let schema = files.get(name);
@@ -78,7 +94,7 @@ export function schemaFile(name: SchemaFile): AvroRecord {
 }
 
 /** The first use of each named type is replaced by its definition, so that the schema stands by itself. */
-export function withDefinitions(schema: AvroRecord, definitions: readonly AvroRecord[]): AvroRecord {
+export function withDefinitions(schema: AvroRecord, definitions: readonly (AvroRecord | AvroEnum)[]): AvroRecord {
   const open = new Map(definitions.map((definition) => [definition.name, definition]));
   const fullNames = new Map(definitions.map(({ name, namespace }) => [name, `${namespace}.${name}`]));
   const visit = (node: unknown): unknown => {

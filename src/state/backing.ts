@@ -27,6 +27,8 @@ export interface StoreMeta {
   /** First offset of the changelog that is not in the store. */
   readonly offset: number;
   readonly writtenAtMs: number;
+  /** Ids of the schemas that its records were written under. */
+  readonly schemas: readonly number[];
 }
 
 /** Raised with the layout of a store; a store of another layout is made anew from the changelog. */

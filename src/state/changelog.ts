@@ -1,14 +1,18 @@
+import type { SchemaRegistry } from '../avro/registry.js';
+import { syncRecord, type StateRecord } from '../decision/state.js';
+import { DuologError } from '../errors/duolog-error.js';
 import type { Log, LogRecord } from '../log/contract.js';
-import { SYNC_KEY, syncRecord, type StateRecord } from '../decision/state.js';
+import type { SyncPlan } from '../plan/plan.js';
 import type { StateBacking } from './backing.js';
+import { AvroStateCodec } from './state-codec.js';
 import { StateStore, type StateChange, type StoreLimits } from './store.js';
-import type { StateCodec } from './contract.js';
 
 export interface ChangelogOptions {
   readonly log: Log;
+  readonly registry: SchemaRegistry;
   readonly topic: string;
+  readonly plan: SyncPlan;
   readonly backing: StateBacking;
-  readonly codec: StateCodec<StateRecord>;
   readonly nowMs: () => number;
   /** A store written longer ago than this may have missed a tombstone that compaction has removed since. */
   readonly maxAgeMs?: number;
@@ -20,26 +24,29 @@ export interface ChangelogOptions {
 /** Half of Kafka's default `delete.retention.ms` of compacted topics, a day. */
 const MAX_AGE_MS = 12 * 3_600_000;
 
+interface Opened {
+  readonly cluster: string;
+  readonly codec: AvroStateCodec;
+  readonly store: StateStore<StateRecord>;
+}
+
 /**
  * The state of a sync as the changelog topic tells it, with a local store as a cache. It outlives the task's lives: a
  * standby keeps it up to date, so that taking over is a matter of the last few records.
  */
 export class Changelog {
-  readonly store: StateStore<StateRecord>;
-  private cluster: string | null = null;
+  private opened: Opened | null = null;
 
-  constructor(private readonly options: ChangelogOptions) {
-    this.store = new StateStore<StateRecord>(
-      options.backing,
-      options.codec,
-      () => ({ cluster: this.cluster ?? '', birth: syncRecord(this.store)?.birth ?? '' }),
-      options.nowMs,
-      options.limits,
-    );
-  }
+  constructor(private readonly options: ChangelogOptions) {}
 
   get topic(): string {
     return this.options.topic;
+  }
+
+  /** There from the first `catchUp` on. */
+  get store(): StateStore<StateRecord> {
+    if (this.opened === null) throw new DuologError('INTERNAL', 'the changelog has not been read yet');
+    return this.opened.store;
   }
 
   /**
@@ -47,35 +54,51 @@ export class Changelog {
    * itself; a local store of another birth, cluster or time is thrown away first.
    */
   async catchUp(birth: string | null): Promise<void> {
-    const { log, topic } = this.options;
-    this.store.discard();
-    this.cluster ??= await log.clusterId();
-    const reason = await this.unusable(birth);
+    const { log, topic, onRebuild } = this.options;
+    const { codec, store, cluster } = (this.opened ??= await this.open());
+    store.discard();
+    const reason = await this.unusable(store.changelogOffset, birth, cluster);
     if (reason !== null) {
-      this.options.onRebuild?.(reason);
-      this.store.clear();
+      onRebuild?.(reason);
+      store.clear();
     }
-    const end = await log.readToEnd(topic, this.store.changelogOffset, (records) => {
-      this.store.restore(records.map(change), records.at(-1)!.offset + 1);
+    const end = await log.readToEnd(topic, store.changelogOffset, async (records) => {
+      await codec.prepare(records.map(({ value }) => value));
+      store.restore(records.map(change), records.at(-1)!.offset + 1);
     });
-    if (end > this.store.changelogOffset) this.store.restore([], end);
+    if (end > store.changelogOffset) store.restore([], end);
   }
 
-  /** The changelog's messages of one transaction; its record of the sync is among them each time. */
-  seal(): StateChange[] {
-    return this.store.seal();
+  /** Forgets what Kafka may not have. */
+  discard(): void {
+    this.opened?.store.discard();
   }
 
   async close(): Promise<void> {
-    await this.store.close();
+    if (this.opened !== null) await this.opened.store.close();
+    else await this.options.backing.close();
   }
 
-  private async unusable(birth: string | null): Promise<string | null> {
+  private async open(): Promise<Opened> {
+    const { log, registry, topic, plan, backing, nowMs, limits } = this.options;
+    const cluster = await log.clusterId();
+    const codec = await AvroStateCodec.register(registry, topic, plan);
+    await codec.prepareIds(backing.meta()?.schemas ?? []);
+    const store: StateStore<StateRecord> = new StateStore<StateRecord>(
+      backing,
+      codec,
+      () => ({ cluster, birth: syncRecord(store)?.birth ?? '', schemas: codec.schemaIds() }),
+      nowMs,
+      limits,
+    );
+    return { cluster, codec, store };
+  }
+
+  private async unusable(offset: number, birth: string | null, cluster: string): Promise<string | null> {
     const meta = this.options.backing.meta();
     if (meta === null) return null;
     const { earliest, end } = await this.options.log.bounds(this.options.topic);
-    const offset = this.store.changelogOffset;
-    if (meta.cluster !== this.cluster) return 'it belongs to another Kafka cluster';
+    if (meta.cluster !== cluster) return 'it belongs to another Kafka cluster';
     if (meta.birth !== birth) return 'it belongs to another state of this sync';
     if (offset > end || offset < earliest) return 'the changelog does not reach to where it stands';
     const maxAgeMs = this.options.maxAgeMs ?? MAX_AGE_MS;
@@ -86,5 +109,6 @@ export class Changelog {
 }
 
 function change({ key, value }: LogRecord): StateChange {
-  return { key: key === null ? SYNC_KEY : key.toString(), bytes: value };
+  if (key === null) throw new DuologError('MESSAGE_UNREADABLE', 'A record of the changelog without a key.');
+  return { key: key.toString(), bytes: value };
 }

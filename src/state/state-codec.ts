@@ -1,22 +1,359 @@
+import { fromAssignments, toAssignments, type Assignment } from '../avro/assignments.js';
+import { Decoder, Encoders, type Encoder } from '../avro/codec.js';
+import { NamedRecord } from '../avro/named-record.js';
+import type { SchemaRegistry } from '../avro/registry.js';
+import type { AvroEnum, AvroField, AvroRecord, AvroSchema } from '../avro/schema.js';
 import { indexEntries } from '../decision/entries.js';
-import type { StateRecord } from '../decision/state.js';
+import type { FieldValue } from '../decision/events.js';
+import type {
+  Attempt,
+  Deletion,
+  Ending,
+  Hold,
+  InFlight,
+  LinkRecord,
+  Member,
+  Setter,
+  StateRecord,
+} from '../decision/state.js';
 import { DuologError } from '../errors/duolog-error.js';
+import type { Value } from '../model/value.js';
+import type { SyncPlan } from '../plan/plan.js';
 import type { StateCodec } from './contract.js';
 import { fromJsonForm, toJsonForm } from './json-form.js';
+import { stateSchema } from './state-schema.js';
 
-const FORMAT = 1;
+/**
+ * The decision's records as Avro, under a schema made from the plan and kept in the registry: a message says which one
+ * it was written under, so that whatever version wrote it can be read. Links are typed, everything else is JSON.
+ */
+export class AvroStateCodec implements StateCodec<StateRecord> {
+  private readonly layouts = new WeakMap<object, Layout>();
+  readonly indexEntries = indexEntries;
 
-/** The decision's records as bytes: a version, then their JSON. */
-export const stateCodec: StateCodec<StateRecord> = {
-  encode: (record) => Buffer.concat([Buffer.of(FORMAT), Buffer.from(toJsonForm(record))]),
-  decode: (bytes) => {
-    if (bytes[0] !== FORMAT) {
-      throw new DuologError(
-        'STATE_UNREADABLE',
-        `a record of the state has format ${bytes[0]}, this version knows ${FORMAT}`,
-      );
+  private constructor(
+    private readonly encoder: Encoder<StateMessage>,
+    private readonly decoder: Decoder,
+    private readonly layout: Layout,
+  ) {}
+
+  /** @throws DuologError SCHEMA_INCOMPATIBLE, REGISTRY_UNREACHABLE, REGISTRY_REFUSED. */
+  static async register(registry: SchemaRegistry, topic: string, plan: SyncPlan): Promise<AvroStateCodec> {
+    const schema = stateSchema(plan);
+    const encoder = await new Encoders(registry).register<StateMessage>(topic, 'value', schema);
+    const codec = new AvroStateCodec(encoder, new Decoder(registry), new Layout(schema));
+    await codec.prepareIds([encoder.id]);
+    return codec;
+  }
+
+  /** Ids of all schemas that it has met; a local store keeps them, to be prepared before its records are read. */
+  schemaIds(): readonly number[] {
+    return this.decoder.ids();
+  }
+
+  prepareIds(ids: Iterable<number>): Promise<void> {
+    return this.decoder.prepareIds(ids);
+  }
+
+  /** Fetches the schemas of these messages, so that they can be decoded. */
+  prepare(messages: Iterable<Buffer | null>): Promise<void> {
+    return this.decoder.prepare(messages);
+  }
+
+  encode(record: StateRecord): Buffer {
+    if (record.kind !== 'link') return this.encoder.encode({ other: toJsonForm(record) });
+    return this.encoder.encode(this.layout.entity(record.entity).write(record));
+  }
+
+  decode(bytes: Buffer): StateRecord {
+    const { schema, value } = this.decoder.decode(bytes);
+    const message = value as StateMessage;
+    if (typeof message.other === 'string') return fromJsonForm(message.other) as StateRecord;
+    let layout = this.layouts.get(schema as object);
+    if (layout === undefined) this.layouts.set(schema as object, (layout = new Layout(schema as AvroRecord)));
+    return layout.read(message);
+  }
+}
+
+type StateMessage = Readonly<Record<string, unknown>>;
+
+/** How a schema lays out links, by entity. */
+class Layout {
+  private readonly entities = new Map<string, EntityLayout>();
+  private readonly byField: readonly (readonly [field: string, layout: EntityLayout])[];
+
+  constructor(schema: AvroRecord) {
+    const systems = findEnum(schema);
+    this.byField = schema.fields
+      .filter(({ column }) => column !== undefined)
+      .map((field) => [field.name, new EntityLayout(field, systems)] as const);
+    for (const [, layout] of this.byField) this.entities.set(layout.entity, layout);
+  }
+
+  entity(entity: string): EntityLayout {
+    const layout = this.entities.get(entity);
+    if (layout === undefined) throw new DuologError('INTERNAL', `the state has no place for links of ${entity}`);
+    return layout;
+  }
+
+  read(message: StateMessage): LinkRecord {
+    for (const [field, layout] of this.byField) {
+      const link = message[field];
+      if (link !== null) return layout.read(link as AvroLink);
     }
-    return fromJsonForm(bytes.toString('utf8', 1)) as StateRecord;
-  },
-  indexEntries,
-};
+    throw new DuologError('STATE_UNREADABLE', 'A record of the state is of a kind that this version does not know.');
+  }
+}
+
+interface AvroSetter {
+  readonly system: string;
+  readonly timeMicros: number | null;
+}
+
+interface AvroAttempt extends Omit<Attempt, 'set' | 'expect'> {
+  readonly set: readonly Assignment[];
+  readonly expect: readonly Assignment[];
+}
+
+interface AvroInFlight extends Omit<InFlight, 'set' | 'expect' | 'setters'> {
+  readonly set: readonly Assignment[];
+  readonly expect: readonly Assignment[];
+  readonly setters: Readonly<Record<string, AvroSetter>>;
+}
+
+interface AvroHold extends Omit<Hold, 'attempt'> {
+  readonly attempt: AvroAttempt | null;
+}
+
+interface AvroMember extends Omit<Member, 'inFlight' | 'holds' | 'ending'> {
+  readonly seenMissing: readonly string[];
+  readonly inFlight: AvroInFlight | null;
+  readonly holds: readonly AvroHold[];
+  readonly ending: (Ending & { readonly seenMissing: readonly string[] }) | null;
+}
+
+interface AvroLink extends Omit<LinkRecord, 'kind' | 'entity' | 'set' | 'members' | 'deletions'> {
+  readonly canonicalMissing: readonly string[];
+  readonly set: Readonly<Record<string, AvroSetter | null>>;
+  readonly deletions: readonly (AvroSetter & { readonly key: string })[];
+  readonly members: Readonly<Record<string, AvroMember | null>>;
+}
+
+/** One entity's links between the decision's form and Avro's. */
+class EntityLayout {
+  readonly entity: string;
+  private readonly field: string;
+  private readonly fields: NamedRecord<FieldValue>;
+  private readonly references: readonly string[];
+  private readonly groups: NamedRecord<AvroSetter | null>;
+  private readonly members: readonly MemberPlace[];
+
+  constructor(
+    { name, column, type }: AvroField,
+    private readonly systems: Systems,
+  ) {
+    this.entity = column!;
+    this.field = name;
+    const link = branch(type);
+    const fields = inner(link, 'canonical').fields;
+    this.fields = new NamedRecord(fields);
+    this.references = fields.filter((field) => isReference(field)).map((field) => field.name);
+    this.groups = new NamedRecord(inner(link, 'set').fields);
+    this.members = inner(link, 'members').fields.map((field) => ({
+      system: field.column ?? field.name,
+      field: field.name,
+      row: new NamedRecord<Value>(branch(branch(field.type).fields.find((each) => each.name === 'seen')!.type).fields),
+    }));
+  }
+
+  write(link: LinkRecord): StateMessage {
+    const set: Record<string, AvroSetter> = {};
+    for (const group in link.set) set[group] = this.systems.write(link.set[group]!);
+    const members: Record<string, unknown> = {};
+    for (const { system, field, row } of this.members) {
+      const member = link.members[system];
+      if (member !== undefined) members[field] = this.writeMember(member, row);
+    }
+    const written: AvroLink = {
+      id: link.id,
+      existence: link.existence,
+      matching: link.matching,
+      canonical: this.fields.write(link.canonical),
+      canonicalMissing: this.fields.missing(link.canonical),
+      set: this.groups.write(set),
+      match: link.match,
+      firstMatch: link.firstMatch,
+      deletions: link.deletions.map((deletion) => ({ ...this.systems.write(deletion), key: deletion.key })),
+      rewrites: link.rewrites,
+      moves: link.moves,
+      tombstoneMicros: link.tombstoneMicros,
+      members: members as AvroLink['members'],
+    };
+    return { [this.field]: written };
+  }
+
+  read(link: AvroLink): LinkRecord {
+    const canonical = this.fields.read(link.canonical, link.canonicalMissing) as Record<string, FieldValue>;
+    for (const field of this.references)
+      if (canonical[field] !== undefined) canonical[field] = reference(canonical[field]);
+    const set: Record<string, Setter> = {};
+    const groups = this.groups.read(link.set);
+    for (const group in groups) if (groups[group]) set[group] = this.systems.read(groups[group]);
+    const members: Record<string, Member> = {};
+    for (const { system, field, row } of this.members) {
+      const member = link.members[field];
+      if (member) members[system] = this.readMember(member, row);
+    }
+    return {
+      kind: 'link',
+      id: link.id,
+      entity: this.entity,
+      existence: link.existence,
+      matching: link.matching,
+      canonical,
+      set,
+      match: link.match,
+      firstMatch: link.firstMatch,
+      deletions: link.deletions.map((deletion): Deletion => ({ ...this.systems.read(deletion), key: deletion.key })),
+      rewrites: link.rewrites,
+      moves: link.moves,
+      tombstoneMicros: link.tombstoneMicros,
+      members,
+    };
+  }
+
+  private writeMember(member: Member, row: NamedRecord<Value>): AvroMember {
+    const { seen, ending, inFlight } = member;
+    return {
+      key: member.key,
+      seen: seen && row.write(seen),
+      seenMissing: seen === null ? [] : row.missing(seen),
+      moves: member.moves,
+      agreed: member.agreed,
+      match: member.match,
+      inFlight: inFlight && this.writeInFlight(inFlight),
+      holds: member.holds.length === 0 ? [] : member.holds.map(writeHold),
+      kept: member.kept,
+      formerKeys: member.formerKeys,
+      ending: ending && { ...ending, seen: row.write(ending.seen), seenMissing: row.missing(ending.seen) },
+      snapshot: member.snapshot,
+      transaction: member.transaction,
+    };
+  }
+
+  private readMember(member: AvroMember, row: NamedRecord<Value>): Member {
+    const { seen, seenMissing, ending, inFlight } = member;
+    const agreed = member.agreed as Record<string, FieldValue>;
+    for (const field in agreed) agreed[field] = reference(agreed[field]!);
+    return {
+      key: member.key,
+      seen: seen && row.read(seen, seenMissing),
+      moves: member.moves,
+      agreed,
+      match: member.match,
+      inFlight: inFlight && this.readInFlight(inFlight),
+      holds: member.holds.length === 0 ? [] : member.holds.map(readHold),
+      kept: member.kept,
+      formerKeys: member.formerKeys,
+      ending: ending && {
+        transaction: ending.transaction,
+        timeMicros: ending.timeMicros,
+        key: ending.key,
+        seen: row.read(ending.seen, ending.seenMissing),
+      },
+      snapshot: member.snapshot,
+      transaction: member.transaction,
+    };
+  }
+
+  private writeInFlight(inFlight: InFlight): AvroInFlight {
+    const setters: Record<string, AvroSetter> = {};
+    for (const group in inFlight.setters) setters[group] = this.systems.write(inFlight.setters[group]!);
+    return { ...inFlight, set: toAssignments(inFlight.set), expect: toAssignments(inFlight.expect), setters };
+  }
+
+  private readInFlight(inFlight: AvroInFlight): InFlight {
+    const setters: Record<string, Setter> = {};
+    for (const group in inFlight.setters) setters[group] = this.systems.read(inFlight.setters[group]!);
+    return { ...inFlight, set: fromAssignments(inFlight.set), expect: fromAssignments(inFlight.expect), setters };
+  }
+}
+
+interface MemberPlace {
+  readonly system: string;
+  readonly field: string;
+  readonly row: NamedRecord<Value>;
+}
+
+/** Systems as an enum, whose symbols have to follow Avro's rules. */
+class Systems {
+  private readonly symbols: ReadonlyMap<string, string>;
+  private readonly names: ReadonlyMap<string, string>;
+
+  constructor({ symbols, names }: AvroEnum) {
+    const pairs = symbols.map((symbol, index) => [names?.[index] ?? symbol, symbol] as const);
+    this.symbols = new Map(pairs);
+    this.names = new Map(pairs.map(([name, symbol]) => [symbol, name]));
+  }
+
+  write({ system, timeMicros }: Setter): AvroSetter {
+    return { system: this.symbols.get(system)!, timeMicros };
+  }
+
+  read({ system, timeMicros }: AvroSetter): Setter {
+    return { system: this.names.get(system)!, timeMicros };
+  }
+}
+
+function writeHold(hold: Hold): AvroHold {
+  const { attempt } = hold;
+  return {
+    ...hold,
+    attempt: attempt && { ...attempt, set: toAssignments(attempt.set), expect: toAssignments(attempt.expect) },
+  };
+}
+
+function readHold(hold: AvroHold): Hold {
+  const { attempt } = hold;
+  return {
+    ...hold,
+    attempt: attempt && { ...attempt, set: fromAssignments(attempt.set), expect: fromAssignments(attempt.expect) },
+  };
+}
+
+/** Avro's record has all four fields of both forms. */
+function reference(value: FieldValue): FieldValue {
+  if (typeof value !== 'object' || value === null) return value;
+  const { link, system, entity, key } = value as Record<'link' | 'system' | 'entity' | 'key', string | null>;
+  return link === null ? { system: system!, entity: entity!, key: key! } : { link };
+}
+
+function isReference({ type }: AvroField): boolean {
+  const second = (type as readonly AvroSchema[])[1]!;
+  return (
+    second === 'duolog.Reference' || (typeof second === 'object' && 'name' in second && second.name === 'Reference')
+  );
+}
+
+/** The record in a union with null. */
+function branch(type: AvroSchema): AvroRecord {
+  return (type as readonly AvroSchema[])[1] as AvroRecord;
+}
+
+function inner(record: AvroRecord, name: string): AvroRecord {
+  return record.fields.find((field) => field.name === name)!.type as AvroRecord;
+}
+
+/** The one enum of the schema, wherever it is first used. */
+function findEnum(schema: AvroRecord): Systems {
+  const find = (node: unknown): AvroEnum | null => {
+    if (typeof node !== 'object' || node === null) return null;
+    if ('type' in node && node.type === 'enum') return node as AvroEnum;
+    for (const part of Object.values(node)) {
+      const found = find(part);
+      if (found !== null) return found;
+    }
+    return null;
+  };
+  return new Systems(find(schema) ?? { type: 'enum', name: 'System', symbols: [] });
+}

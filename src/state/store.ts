@@ -7,6 +7,9 @@ export interface StateChange {
   readonly bytes: Buffer | null;
 }
 
+/** What the backing is told of the changelog it is a cache of. */
+export type StoreIdentity = Pick<StoreMeta, 'cluster' | 'birth' | 'schemas'>;
+
 export interface StoreLimits {
   /** The local store is written after so many committed transactions … */
   readonly flushTransactions: number;
@@ -67,7 +70,7 @@ export class StateStore<T> implements State<T> {
     private readonly backing: StateBacking,
     private readonly codec: StateCodec<T>,
     /** Which changelog it is the state of; asked for when the backing is written. */
-    private readonly identity: () => { readonly cluster: string; readonly birth: string },
+    private readonly identity: () => StoreIdentity,
     private readonly nowMs: () => number,
     private readonly limits: StoreLimits = STORE_LIMITS,
   ) {

@@ -8,7 +8,6 @@ import type { EntitySystemPlan, SyncPlan } from '../plan/plan.js';
 import { Changelog } from '../state/changelog.js';
 import { takeStoreFolder } from '../state/folder.js';
 import { LmdbBacking } from '../state/lmdb-backing.js';
-import { stateCodec } from '../state/state-codec.js';
 import { countHolds } from './count-holds.js';
 import type { DuologMetrics, TaskLabels } from './metrics.js';
 import { readBirth } from './read-last.js';
@@ -106,7 +105,8 @@ export class Places {
       log: context.log,
       topic: context.topics.state(plan.name),
       backing: new LmdbBacking(folder.path),
-      codec: stateCodec,
+      registry: context.registry,
+      plan,
       nowMs: () => context.clock.nowMs(),
       onRebuild: (reason) => logger.warn({ sync: plan.name }, `the local state is read anew from Kafka: ${reason}`),
     });

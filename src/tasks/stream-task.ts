@@ -91,7 +91,7 @@ export class StreamTask implements Task {
   async close(): Promise<void> {
     await this.reader?.close().catch(() => undefined);
     await this.producer?.close().catch(() => undefined);
-    this.options.changelog.store.discard();
+    this.options.changelog.discard();
   }
 
   /** Decides what was read, and first of all what is left of earlier events, until there is enough for one transaction. */
@@ -121,7 +121,7 @@ export class StreamTask implements Task {
     const { changelog } = this.options;
     const { store } = changelog;
     store.put(SYNC_KEY, { ...syncRecord(store)!, consumed: { ...this.consumed } });
-    const sends = [...this.messages.of(outputs, changelog.seal()), ...more];
+    const sends = [...this.messages.of(outputs, store.seal()), ...more];
     failPoint('stream.decide.after');
     const { offsets } = await this.producer!.commit({ sends, ...this.groupOffsets(), task: 'stream' });
     failPoint('stream.flush.before');

@@ -4,7 +4,6 @@ import { decide } from '../../src/decision/decide.js';
 import { TopicNames } from '../../src/log/topics.js';
 import type { EntitySystemPlan } from '../../src/plan/plan.js';
 import { Changelog } from '../../src/state/changelog.js';
-import { stateCodec } from '../../src/state/state-codec.js';
 import { STORE_LIMITS, type StoreLimits } from '../../src/state/store.js';
 import type { Clock } from '../../src/tasks/clock.js';
 import { SinkTask } from '../../src/tasks/sink-task.js';
@@ -90,7 +89,8 @@ function streamFactory(world: World, context: TaskContext): () => Task {
     log: context.log,
     topic: context.topics.state(plan.name),
     backing: world.disk('stream'),
-    codec: stateCodec,
+    registry: REGISTRY,
+    plan,
     nowMs: context.clock.nowMs,
     limits: world.config.smallBatches ? SMALL_STORE_LIMITS : STORE_LIMITS,
   });

@@ -46,7 +46,7 @@ function storeOver(backing: StateBacking, flushTransactions = 1): StateStore<Thi
   return new StateStore(
     backing,
     codec,
-    () => ({ cluster: 'c', birth: 'b' }),
+    () => ({ cluster: 'c', birth: 'b', schemas: [1] }),
     () => 0,
     limits,
   );
