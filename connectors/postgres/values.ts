@@ -85,9 +85,9 @@ function decodeDate(bytes: Buffer, start: number, end: number): number | string 
 
 /** Days of a date with a long year or before Christ (`10000-01-01`, `0044-03-15 BC`); null for infinities. */
 function longDays(text: string): number | null {
-  const match = /^(\d+)-(\d\d)-(\d\d)(?: .*?)?( BC)?$/.exec(text);
+  const match = /^(\d+)-(\d\d)-(\d\d)/.exec(text);
   if (match === null) return null;
-  const year = match[4] === undefined ? Number(match[1]) : 1 - Number(match[1]);
+  const year = text.endsWith(' BC') ? 1 - Number(match[1]) : Number(match[1]);
   return daysFromCivil(year, Number(match[2]), Number(match[3]));
 }
 
