@@ -1,11 +1,9 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { DuologError } from '../errors/duolog-error.js';
-import { check } from './check.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { createOutput, type Output } from './output.js';
-import { plan } from './plan.js';
-import { run, type Role } from './run.js';
-import { status } from './status.js';
+import type { Role, RunOptions } from './run.js';
+import type { StatusOptions } from './status.js';
 import { version } from './version.js';
 
 const ROLES: readonly Role[] = ['source', 'stream', 'sink'];
@@ -16,6 +14,7 @@ interface CommonOptions {
   readonly json: boolean;
 }
 
+/** Each command's modules are loaded when it is called: `--help` need not wait for a Kafka client. */
 type Action<Options> = (options: Options & CommonOptions, output: Output) => Promise<ExitCode>;
 
 /** Runs one command line and gives its exit code; every error is printed here, once. */
@@ -59,14 +58,16 @@ function createProgram(wrap: Wrap): Command {
   add(program, 'run', 'Keep the systems in agreement until told to stop.')
     .option('--roles <roles>', 'only these tasks, of source, stream and sink, with commas', parseRoles, ROLES)
     .option('--observe', 'look only: read both sides, say what would be done, write to no system', false)
-    .action(wrap(run));
+    .action(wrap<RunOptions>(async (options, output) => (await import('./run.js')).run(options, output)));
   add(program, 'check', 'Look whether everything that a run needs is right, and say what would mend it.').action(
-    wrap(check),
+    wrap(async (options, output) => (await import('./check.js')).check(options, output)),
   );
-  add(program, 'plan', 'Show what a first run would create in the systems and on Kafka.').action(wrap(plan));
+  add(program, 'plan', 'Show what a first run would create in the systems and on Kafka.').action(
+    wrap(async (options, output) => (await import('./plan.js')).plan(options, output)),
+  );
   add(program, 'status', 'Show what a running process is doing.')
     .option('--url <url>', 'address of its API; by default the one of the configuration')
-    .action(wrap(status));
+    .action(wrap<StatusOptions>(async (options, output) => (await import('./status.js')).status(options, output)));
   return program;
 }
 

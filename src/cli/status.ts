@@ -5,6 +5,11 @@ import type { DuologStatus } from '../runtime.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { describeError, type Output } from './output.js';
 
+export interface StatusOptions {
+  readonly config: string;
+  readonly url?: string;
+}
+
 const TIMEOUT_MS = 5_000;
 
 /** What /status answers, as far as this command reads it. */
@@ -33,10 +38,7 @@ export function describeStatus(status: DuologStatus): ShownStatus {
 }
 
 /** `duolog status`: asks the running process's API. */
-export async function status(
-  options: { readonly config: string; readonly url?: string },
-  output: Output,
-): Promise<ExitCode> {
+export async function status(options: StatusOptions, output: Output): Promise<ExitCode> {
   const url = options.url ?? apiUrl(options.config);
   const [shown, healthy] = await Promise.all([ask(url, '/status'), ask(url, '/healthz')]);
   const answer = shown.body as ShownStatus;

@@ -1,13 +1,12 @@
 import { didYouMean, type Path } from '../config/problems.js';
 import type { EntityConfiguration, RuleConfiguration } from '../config/sync-schema.js';
 import type { Findings } from './findings.js';
-import type { ConflictPlan, ConflictRule, EntitySystemPlan, FieldPlan, MatchRule } from './plan.js';
+import type { ConflictPlan, ConflictRule, FieldPlan, MatchRule } from './plan.js';
 
 /** Match rules and conflict policies of one entity. */
 export interface RuleContext {
   readonly entity: EntityConfiguration;
   readonly fields: readonly FieldPlan[];
-  readonly tables: Readonly<Record<string, EntitySystemPlan>>;
   readonly path: Path;
   readonly findings: Findings;
 }
@@ -58,7 +57,7 @@ function checkMatchField(context: RuleContext, name: string, path: Path): void {
   if (UNMATCHABLE.has(field.type.kind)) {
     context.findings.problem(path, `a field of type ${field.type.kind} cannot be matched`);
   }
-  const mapped = Object.values(context.tables).filter((table) => table.columns.some((column) => column.field === name));
+  const mapped = Object.values(context.entity.systems).filter((table) => table.map[name] !== undefined);
   if (mapped.length < 2) {
     context.findings.problem(path, `the field ${name} is mapped in ${mapped.length} system, so it can never match`);
   }

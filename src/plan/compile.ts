@@ -113,14 +113,15 @@ function compileEntity(
     };
     systems[system] = compileTable(context);
   }
-  const rules: RuleContext = { entity, fields, tables: systems, path, findings };
-  checkSources(fields, systems, path, findings);
+  const rules: RuleContext = { entity, fields, path, findings };
+  checkSources(entity, fields, systems, path, findings);
   checkDeleteSystems(entity, path, findings);
   return { name, fields, match: compileMatch(rules), conflict: compileConflict(rules), systems, children: [] };
 }
 
-/** Every field must come from somewhere. */
+/** Every field must come from somewhere; a mapping with a problem of its own counts. */
 function checkSources(
+  entity: EntityConfiguration,
   fields: readonly FieldPlan[],
   systems: Readonly<Record<string, EntitySystemPlan>>,
   path: Path,
@@ -129,7 +130,9 @@ function checkSources(
   const columns = Object.values(systems).flatMap((table) => table.columns);
   if (Object.keys(systems).length === 0) findings.problem([...path, 'systems'], 'names no system');
   for (const field of fields) {
-    if (columns.some((column) => column.field === field.name && column.read)) continue;
+    const compiled = columns.filter((column) => column.field === field.name);
+    const mapped = Object.values(entity.systems).filter(({ map }) => map[field.name] !== undefined);
+    if (compiled.some((column) => column.read) || mapped.length > compiled.length) continue;
     findings.problem([...path, 'fields', field.name], 'no system reads it, so it would always be empty');
   }
 }

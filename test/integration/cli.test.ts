@@ -1,0 +1,141 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { spawnDuolog, type DuologProcess } from '../support/duolog-process.js';
+import { eventually } from '../support/eventually.js';
+import { companyPair, duolog, type CompanyPair } from './cli-fixture.js';
+
+let pair: CompanyPair;
+beforeAll(async () => {
+  pair = await companyPair();
+}, 120_000);
+afterAll(() => pair.close());
+
+async function names(): Promise<{ readonly crm: readonly string[]; readonly erp: readonly string[] }> {
+  const [crm, erp] = await Promise.all([
+    pair.crm.query<{ name: string }>('SELECT comp_name AS name FROM company ORDER BY 1'),
+    pair.erp.query<{ name: string }>('SELECT name FROM customer ORDER BY 1'),
+  ]);
+  return { crm: crm.rows.map(({ name }) => name), erp: erp.rows.map(({ name }) => name) };
+}
+
+/** The API's address, from the line that `run` logs about it. */
+async function apiOf(process: DuologProcess): Promise<string> {
+  return eventually(async () => {
+    const url = /"url":"(http:[^"]+)"/.exec(process.output())?.[1];
+    expect(url, process.output()).toBeDefined();
+    return url ?? '';
+  });
+}
+
+describe('duolog on two real databases', () => {
+  it('check says what is right and is content', async () => {
+    const { code, text } = await duolog(pair, 'check', '--json');
+    const report = JSON.parse(text) as {
+      readonly ok: boolean;
+      readonly findings: readonly { readonly place: string }[];
+    };
+    expect(report.ok, text).toBe(true);
+    expect(new Set(report.findings.map(({ place }) => place))).toEqual(
+      new Set(['crm', 'erp', 'configuration', 'kafka', 'schema registry']),
+    );
+    expect(code).toBe(0);
+  });
+
+  it('plan shows what a run would create and creates nothing', async () => {
+    const { code, text } = await duolog(pair, 'plan');
+    expect(code, text).toBe(0);
+    expect(text).toMatch(/CREATE PUBLICATION/);
+    expect(text).toContain(`topic ${pair.prefix}.change.crm.company`);
+    const again = await duolog(pair, 'plan', '--json');
+    expect(JSON.parse(again.text)).toMatchObject({ systems: [{ system: 'crm' }, { system: 'erp' }] });
+    const { rows } = await pair.crm.query('SELECT count(*)::int AS made FROM pg_publication');
+    expect(rows).toEqual([{ made: 0 }]);
+  });
+
+  it('run --observe says what it would do and writes to no table', async () => {
+    const before = await names();
+    const { code, text } = await duolog(pair, 'run', '--observe', '--json');
+    expect(code, text).toBe(0);
+    const report = JSON.parse(text.slice(text.indexOf('{\n  "entities"'), text.lastIndexOf('\n}') + 2)) as {
+      readonly entities: readonly unknown[];
+    };
+    expect(report.entities).toEqual([
+      expect.objectContaining({
+        entity: 'company',
+        records: 4,
+        linked: 2,
+        would: { crm: expect.objectContaining({ insert: 1 }), erp: { insert: 1 } },
+      }),
+    ]);
+    expect(await names()).toEqual(before);
+  });
+
+  it('run brings both sides together, answers on its API and leaves at SIGTERM', async () => {
+    const process = await spawnDuolog(pair.file, ['run'], { ...pair.env });
+    try {
+      const url = await apiOf(process);
+      const expected = ['Alfreds Futterkiste', 'Berglunds', 'Only in the CRM', 'Only in the ERP'];
+      await eventually(async () => expect(await names(), process.output()).toEqual({ crm: expected, erp: expected }));
+      await pair.crm.query("UPDATE company SET comp_name = 'Berglunds snabbköp' WHERE comp_name = 'Berglunds'");
+      await eventually(async () => expect((await names()).erp).toContain('Berglunds snabbköp'));
+      expect((await fetch(`${url}/readyz`)).status).toBe(200);
+      expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/duolog_records_total\{stage="stream"[^}]*\} [1-9]/);
+      const shown = await duolog(pair, 'status', '--url', url);
+      expect(shown.code, shown.text).toBe(0);
+      expect(shown.text).toMatch(/source crm +running/);
+    } finally {
+      const stopped = Date.now();
+      expect(await process.stop(), process.output()).toBe(0);
+      expect(Date.now() - stopped).toBeLessThan(10_000);
+    }
+    expect(process.output()).not.toContain('Berglunds');
+  });
+});
+
+describe('duolog where something is wrong', () => {
+  it('check names the column that is not there, with its place in the file', async () => {
+    const broken = await companyPair();
+    await broken.configure((text) => text.replace('vat: comp_vat', 'vat: comp_vta'));
+    const { code, text } = await duolog(broken, 'check');
+    expect(text).toMatch(/duolog\.yaml:18:\d+ .*public\.company has no column comp_vta\. Did you mean "comp_vat"\?/);
+    expect(code).toBe(1);
+    const run = await duolog(broken, 'run');
+    expect(run.text).toContain('CONFIG_INVALID');
+    expect(run.code).toBe(2);
+    await broken.close();
+  });
+
+  it('check goes on where one part does not answer, and shows no password', async () => {
+    const env = {
+      ...pair.env,
+      CRM_URL: 'postgres://me:hunter2@127.0.0.1:1/x',
+      SCHEMA_REGISTRY_URL: 'http://127.0.0.1:1',
+    };
+    const { code, text } = await duolog({ ...pair, env }, 'check');
+    expect(code).toBe(1);
+    expect(text).toContain('SOURCE_UNREACHABLE');
+    expect(text).toContain('REGISTRY_UNREACHABLE');
+    expect(text).toMatch(/✓ tables: 1 tables found: public\.customer/);
+    expect(text).not.toContain('hunter2');
+  });
+
+  it('a wrong command line or file ends with 2', async () => {
+    expect((await duolog({ ...pair, file: null }, 'runn')).code).toBe(2);
+    expect((await duolog(pair, 'run', '--roles', 'sorcerer')).text).toContain(
+      '"sorcerer" is none of source, stream, sink',
+    );
+    expect((await duolog({ ...pair, file: '/nowhere/duolog.yaml' }, 'check')).code).toBe(2);
+    expect((await duolog({ ...pair, file: null }, '--help')).code).toBe(0);
+  });
+
+  it('status without a process says so', async () => {
+    const { code, text } = await duolog(pair, 'status', '--url', 'http://127.0.0.1:1', '--json');
+    expect(code).toBe(1);
+    expect(JSON.parse(text)).toMatchObject({ error: { code: 'API_UNREACHABLE' } });
+  });
+
+  it('run waits for a Kafka that is not there and still leaves at SIGTERM', async () => {
+    const process = await spawnDuolog(pair.file, ['run'], { ...pair.env, KAFKA_BROKERS: '127.0.0.1:1' });
+    await eventually(async () => expect(process.output()).toContain('KAFKA_UNREACHABLE'));
+    expect(await process.stop()).toBe(0);
+  });
+});
