@@ -22,6 +22,8 @@ export function failureKind(error: unknown): FailureKind {
   if (code === '40001' || code === '40P01') return 'again';
   if (/^(08|57P0)/.test(code)) return 'lost';
   if (/^(53|58|XX|25)/.test(code)) return 'server';
+  // A column has another type now: a new session makes new statements.
+  if (error.routine === 'RevalidateCachedQuery') return 'server';
   // A policy of row-level security refuses rows, not the role.
   if (code === '42501') return error.routine === 'ExecWithCheckOptions' ? 'row' : 'setup';
   return /^(42|0A|3F)/.test(code) ? 'setup' : 'row';
