@@ -18,8 +18,8 @@ import type { LinkDraft, Turn } from './turn.js';
 import { wait, waitOn } from './waiting.js';
 
 /**
- * A record without a link yet. In this order: it waits for an insert of ours that it may be (rule 4); it is the other
- * half of a key change (rule 11); it joins a link by its match values (rule 1); it gets a link of its own.
+ * A record without a link yet. In this order: it is the other half of a key change (rule 11); it waits for an insert
+ * of ours that it may be (rule 4); it joins a link by its match values (rule 1); it gets a link of its own.
  * `settled` false: what arrived is the image before the event, which is still to be observed.
  */
 export function arrive(
@@ -35,11 +35,6 @@ export function arrive(
   if (row === null) return null;
   const isOpen = snapshotEnded(turn, system);
   const matches = matchOfRow(turn, system, row);
-  const command = isOpen ? insertInFlight(turn, system, matches) : null;
-  if (command !== null) {
-    wait(turn, event, command);
-    return null;
-  }
   const isInsert = event.operation === 'insert';
   const timeMicros = before === null ? timeOf(system, event.commitTimeMicros, row) : null;
   const arrival: Arrival = {
@@ -48,10 +43,14 @@ export function arrive(
     setter: { system: system.system, timeMicros },
     transaction: isInsert ? event.transaction : null,
   };
+  const renamed = isInsert ? rename(turn, system, arrival, matches) : null;
+  const command = isOpen && renamed === null ? insertInFlight(turn, system, matches) : null;
+  if (command !== null) {
+    wait(turn, event, command);
+    return null;
+  }
   const link =
-    (isInsert ? rename(turn, system, arrival, matches) : null) ??
-    (isOpen ? join(turn, system, arrival, matches) : null) ??
-    found(turn, system, arrival, isOpen);
+    renamed ?? (isOpen ? join(turn, system, arrival, matches) : null) ?? found(turn, system, arrival, isOpen);
   editUnderDeletedParent(turn, system, null, row, arrival.setter);
   return { link, settled: before === null };
 }

@@ -1,10 +1,11 @@
+import { Inconvertible } from '../mapping/convert.js';
 import type { Row, Value } from '../model/value.js';
 import { noteAgreement, queueMatches, releaseSettled, setGone, setSeen } from './canonical.js';
 import { observeDeletion } from './deletes.js';
 import type { ChangeEvent } from './events.js';
 import { mergeColumns } from './merge.js';
 import type { GroupIndex, MappedColumn, SystemIndex } from './plan-index.js';
-import { imageOf } from './project.js';
+import { imageOf, readField } from './project.js';
 import { touchParent, touchParents } from './references.js';
 import { completeRow } from './rows.js';
 import type { InFlight, Setter } from './state.js';
@@ -87,7 +88,7 @@ export function confirm(
   const rewritten: MappedColumn[] = [];
   for (const column of system.columns) {
     const inCommand = column.column in command.set || former === null;
-    if (inCommand) noteAgreement(turn, link, member, system, column, written, link.canonical[column.field]);
+    if (inCommand) noteMeeting(turn, link, member, system, column, written);
     if (written[column.column] !== row[column.column]) rewritten.push(column);
     else if (inCommand) releaseSettled(turn, link, member, column.group);
   }
@@ -103,6 +104,21 @@ export function confirm(
     timeMicros: (command.setters[group.name] ?? link.set[group.name])?.timeMicros ?? null,
   });
   mergeColumns(turn, link, system, member, rewritten, { by: 'rewrite', setter });
+}
+
+/** The system met us at what the command wrote, whatever the canonical is by now: who edits that has not seen what came since. */
+function noteMeeting(
+  turn: Turn,
+  link: LinkDraft,
+  member: MemberDraft,
+  system: SystemIndex,
+  column: MappedColumn,
+  written: Row,
+): void {
+  const met = readField(turn, column, system.system, written[column.column] ?? null);
+  const { [column.field]: _, ...others } = member.agreed;
+  member.agreed = others;
+  noteAgreement(turn, link, member, system, column, written, met instanceof Inconvertible ? undefined : met);
 }
 
 /** An insert that left a null to the database's default wanted null. */

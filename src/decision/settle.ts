@@ -46,7 +46,12 @@ export function goOn(turn: Turn): void {
 
 function doOne(turn: Turn, work: Extract<Work, { what: 'link' | 'waiting' }>): void {
   if (work.what === 'waiting') {
-    for (const event of takeWaiting(turn, work.command)) observeChange(turn, event);
+    const events = takeWaiting(turn, work.command);
+    for (const event of events) observeChange(turn, event);
+    // Our outcome came in a transaction of its own: those in which the waiting records were deleted are over.
+    for (const { operation, system, entity, transaction } of events) {
+      if (operation === 'delete') turn.queue({ what: 'ending', system, entity, transaction });
+    }
     return;
   }
   const link = turn.link(work.link);

@@ -3,11 +3,12 @@ import { judge } from './conflict.js';
 import { tellDeletions } from './decisions.js';
 import { markDeleted, observeDeletion } from './deletes.js';
 import { entry } from './entries.js';
-import type { EndSeen } from './events.js';
+import type { EndSeen, FieldValue } from './events.js';
 import { allSnapshotsEnded } from './gates.js';
 import { occupied } from './match.js';
 import { mergeLinks } from './merge-links.js';
 import type { SystemIndex } from './plan-index.js';
+import { sameValue } from './project.js';
 import { linkOfKey, type Setter, type SnapshotProgress } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
 import type { SnapshotPhase } from './work.js';
@@ -159,23 +160,35 @@ function matchDeletion(turn: Turn, dead: LinkDraft): void {
   const { deletions } = dead;
   const last = deletions.at(-1);
   if (last === undefined) return;
+  const unseen = unseenByDeletion(partner, dead);
   mergeLinks(turn, partner, dead, null);
   const edited = latestEdit(partner);
   const deletion: Setter = { system: last.system, timeMicros: last.timeMicros };
   const { conflict } = turn.entity(partner.entity).plan;
   const verdict = edited === null ? null : judge(turn.index, conflict, edited, deletion);
-  if (edited !== null && verdict !== null) {
-    const winner = verdict.winner === 'standing' ? edited.system : last.system;
-    tellDeletions(turn, partner, {
-      kind: 'update-delete',
-      record: edited,
-      values: partner.canonical,
-      winner,
-      rule: verdict.rule,
-    });
+  const record = edited ?? setterOf(turn, partner, unseen);
+  if (record !== null) {
+    const winner = verdict?.winner === 'standing' ? record.system : last.system;
+    const rule = verdict?.rule ?? 'deleted while the first snapshots were read';
+    const values = edited === null ? unseen : partner.canonical;
+    tellDeletions(turn, partner, { kind: 'update-delete', record, values, winner, rule });
   }
   if (verdict?.winner === 'standing') partner.deletions = [];
   else markDeleted(turn, partner);
+}
+
+/** What the record shows that the deleted one did not: whoever deleted that has not seen it (I10). */
+function unseenByDeletion(link: LinkDraft, dead: LinkDraft): Record<string, FieldValue> {
+  const values = Object.entries(link.canonical);
+  return Object.fromEntries(
+    values.filter(([field, value]) => value !== null && !sameValue(value, dead.canonical[field])),
+  );
+}
+
+function setterOf(turn: Turn, link: LinkDraft, values: Readonly<Record<string, FieldValue>>): Setter | null {
+  const { groupOf } = turn.entity(link.entity);
+  for (const field in values) return link.set[groupOf.get(field)!.name] ?? null;
+  return null;
 }
 
 /** The last value that somebody set since the start; null if all come from snapshots. */
