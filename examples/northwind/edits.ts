@@ -101,7 +101,7 @@ async function sameField({ erp, crm }: Databases): Promise<Played> {
   );
   return {
     done: [`erp: BERGS' telephone is now ${ours}`, `crm: no, it is ${theirs}`],
-    arrivals: [await crmCompany(erp, 'BERGS', { comp_phone: ours }), erpCustomer('BERGS', { phone: ours })],
+    arrivals: [await crmCompany(erp, 'BERGS', { comp_phone: ours })],
     record: { entity: 'company', system: 'erp', key: 'BERGS' },
     why: 'one came so much earlier that it was no conflict',
     conflict: true,
