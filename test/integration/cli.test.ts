@@ -1,4 +1,7 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { builtSources } from '../support/shared.js';
 import { spawnDuolog, type DuologProcess } from '../support/duolog-process.js';
 import { eventually } from '../support/eventually.js';
 import { companyPair, duolog, type CompanyPair } from './cli-fixture.js';
@@ -90,6 +93,56 @@ describe('duolog on two real databases', () => {
     expect(process.output()).not.toContain('Berglunds');
   });
 });
+
+describe('the example consumer', () => {
+  it('shows the agreed records and every change once, with who wrote it', async () => {
+    const { prefix, env } = pair;
+    const canonical = `${prefix}.canonical.company`;
+    const changes = `${prefix}.change.erp.company`;
+    const main = join(await builtSources(), 'examples/consumer/consumer.js');
+    const addresses = [env['KAFKA_BROKERS'] ?? '', env['SCHEMA_REGISTRY_URL'] ?? ''];
+    const consumer = spawn(process.execPath, [main, ...addresses, canonical, changes], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    consumer.stdout.setEncoding('utf8').on('data', (part: string) => (text += part));
+    const seen = (topic: string): readonly Seen[] =>
+      text
+        .split('\n')
+        .filter((line) => line.endsWith('}'))
+        .map((line) => JSON.parse(line) as Seen)
+        .filter((record) => record.topic === topic);
+    try {
+      await eventually(() => {
+        const present = new Map(seen(canonical).map(({ id, record }) => [id, record?.fields?.name]));
+        expect([...present.values()].sort()).toEqual([
+          'Alfreds Futterkiste',
+          'Berglunds snabbköp',
+          'Only in the CRM',
+          'Only in the ERP',
+        ]);
+        return seen(changes).some(({ record }) => record?.after?.name === 'Berglunds snabbköp');
+      });
+      const written = seen(changes).filter(({ record }) => record?.after?.name === 'Berglunds snabbköp');
+      expect(written.map(({ record }) => [record?.op, record?.origin?.sync])).toEqual([['update', 'customers']]);
+      expect(seen(changes).filter(({ record }) => record?.op === 'read')).toHaveLength(3);
+    } finally {
+      consumer.kill();
+    }
+  });
+});
+
+/** A line of the consumer, as far as the test looks at it. */
+interface Seen {
+  readonly topic: string;
+  readonly id: string;
+  readonly record: {
+    readonly op?: string;
+    readonly fields?: { readonly name: string };
+    readonly after?: { readonly name: string } | null;
+    readonly origin?: { readonly sync: string } | null;
+  } | null;
+}
 
 describe('duolog where something is wrong', () => {
   it('check names the column that is not there, with its place in the file', async () => {
