@@ -97,3 +97,35 @@ export async function connect(url: string): Promise<pg.Client> {
   await client.connect();
   return client;
 }
+
+/** A reader of the stream as it should be: what the table holds by the events, and what is wrong with them. */
+export class Replica {
+  readonly rows = new Map<string, Record<string, unknown>>();
+  readonly faults: string[] = [];
+  readonly readKeys = new Set<string>();
+  streamed = 0;
+
+  constructor(private readonly versionColumn: string) {}
+
+  take(events: readonly SourceEvent[]): void {
+    for (const event of events) if (event.kind === 'change') this.#take(event);
+  }
+
+  #take({ operation, key, after }: Change): void {
+    const known = this.rows.get(key);
+    if (operation === 'read') {
+      if (this.readKeys.has(key)) this.faults.push(`${key} was read twice`);
+      this.readKeys.add(key);
+    } else this.streamed += 1;
+    if (operation === 'delete') {
+      if (known === undefined && this.readKeys.has(key)) this.faults.push(`${key} was deleted twice`);
+      this.rows.delete(key);
+      return;
+    }
+    const version = Number(after![this.versionColumn]);
+    const before = known === undefined ? -1 : Number(known[this.versionColumn]);
+    if (version < before) this.faults.push(`${key} went back from ${before} to ${version} by ${operation}`);
+    if (operation === 'insert' && known !== undefined) this.faults.push(`${key} was inserted twice`);
+    this.rows.set(key, after!);
+  }
+}
