@@ -24,6 +24,8 @@ export function observeOwnWrite(turn: Turn, system: SystemIndex, event: ChangeEv
   const command = member?.inFlight;
   if (link === null || member === undefined || command == null || command.command !== origin.command) return false;
   finishCommand(turn, link, system, member);
+  // Meanwhile the link has another record there: what we wrote is a former one's.
+  if (command.operation !== 'insert' && command.key !== member.key) return false;
   if (after === null) {
     gone(turn, link, system, member, command, event);
   } else {
