@@ -1,7 +1,7 @@
-// Not the package's index: that loads the cloud providers' encryption clients, some 60 MB for nothing.
+// Not the package's index: that loads the cloud providers' encryption clients, some 60 MB for nothing. And its REST layer,
+// which has the login, the failover and the retries: the client above it asks for one schema after the other.
 import { RestError } from '@confluentinc/schemaregistry/dist/rest-error.js';
-import type { ClientConfig } from '@confluentinc/schemaregistry/dist/rest-service.js';
-import { Compatibility, SchemaRegistryClient } from '@confluentinc/schemaregistry/dist/schemaregistry-client.js';
+import { RestService } from '@confluentinc/schemaregistry/dist/rest-service.js';
 import { DuologError } from '../errors/duolog-error.js';
 import type { AvroSchema } from './schema.js';
 
@@ -22,50 +22,42 @@ export interface RegistryOptions {
 }
 
 /** Values must stay readable by whoever reads the topic from its start, keys both ways. */
-const COMPATIBILITY = { key: Compatibility.FULL, value: Compatibility.BACKWARD_TRANSITIVE } as const;
+const COMPATIBILITY = { key: 'FULL', value: 'BACKWARD_TRANSITIVE' } as const;
+
+/** So many questions to the registry at once. */
+const AT_ONCE = 8;
 
 /** The real registry, by its Confluent-compatible interface, under the topic-name strategy. */
 export class HttpSchemaRegistry implements SchemaRegistry {
-  private readonly client: SchemaRegistryClient;
-  private readonly known = new Map<string, number>();
+  private readonly service: RestService;
+  private readonly known = new Map<string, Promise<number>>();
   private readonly address: string;
+  private running = 0;
+  private readonly queue: (() => void)[] = [];
 
   constructor(options: RegistryOptions) {
     const urls = options.url.split(',').map((part) => new URL(part.trim()));
     this.address = urls.map((url) => url.host).join(', ');
-    this.client = new SchemaRegistryClient(clientConfig(urls));
+    this.service = restService(urls);
   }
 
   async register(topic: string, part: 'key' | 'value', schema: AvroSchema): Promise<number> {
     const subject = `${topic}-${part}`;
     const text = JSON.stringify(schema);
     const cacheKey = `${subject}\n${text}`;
-    const known = this.known.get(cacheKey);
-    if (known !== undefined) return known;
-    try {
-      await this.setCompatibility(subject, COMPATIBILITY[part]);
-      const id = await this.client.register(subject, { schema: text, schemaType: 'AVRO' });
-      this.known.set(cacheKey, id);
-      return id;
-    } catch (error) {
-      if (error instanceof RestError && error.status === 409) {
-        throw new DuologError(
-          'SCHEMA_INCOMPATIBLE',
-          `The schema of ${subject} cannot follow the one there: ${error.message}`,
-          {
-            cause: error,
-          },
-        );
-      }
-      throw this.failure(`registering the schema of ${subject}`, error);
+    let known = this.known.get(cacheKey);
+    if (known === undefined) {
+      known = this.registerOnce(subject, text, COMPATIBILITY[part]);
+      this.known.set(cacheKey, known);
+      known.catch(() => this.known.delete(cacheKey));
     }
+    return known;
   }
 
   async schema(id: number): Promise<AvroSchema> {
     try {
-      // The subject only serves the client's cache here.
-      const info = await this.client.getBySubjectAndId('', id);
-      return JSON.parse(info.schema) as AvroSchema;
+      const { schema } = await this.ask<{ schema: string }>('GET', `/schemas/ids/${id}`);
+      return JSON.parse(schema) as AvroSchema;
     } catch (error) {
       if (error instanceof RestError && error.status === 404) {
         throw new DuologError('SCHEMA_UNKNOWN', `The schema registry at ${this.address} has no schema ${id}.`, {
@@ -76,55 +68,62 @@ export class HttpSchemaRegistry implements SchemaRegistry {
     }
   }
 
-  /** Only set where it differs: a subject of ours that a person has changed is set back. */
-  private async setCompatibility(subject: string, wanted: Compatibility): Promise<void> {
+  private async registerOnce(subject: string, schema: string, compatibility: string): Promise<number> {
+    const path = `/subjects/${encodeURIComponent(subject)}`;
+    const body = { schema, schemaType: 'AVRO' };
     try {
-      if ((await this.client.getCompatibility(subject)) === wanted) return;
+      const there = await this.ask<{ id: number }>('POST', path, body).catch(nullIfMissing);
+      if (there !== null) return there.id;
+      await this.ask('PUT', `/config/${encodeURIComponent(subject)}`, { compatibility });
+      const { id } = await this.ask<{ id: number }>('POST', `${path}/versions`, body);
+      return id;
     } catch (error) {
-      if (!(error instanceof RestError && error.status === 404)) throw error;
+      if (error instanceof RestError && error.status === 409) {
+        const message = `The schema of ${subject} cannot follow the one there: ${error.message}`;
+        throw new DuologError('SCHEMA_INCOMPATIBLE', message, { cause: error });
+      }
+      throw this.failure(`registering the schema of ${subject}`, error);
     }
-    await this.client.updateCompatibility(subject, wanted);
+  }
+
+  private async ask<T>(method: 'GET' | 'POST' | 'PUT', path: string, body?: unknown): Promise<T> {
+    if (this.running >= AT_ONCE) await new Promise<void>((resolve) => this.queue.push(resolve));
+    this.running++;
+    try {
+      return (await this.service.handleRequest<T>(path, method, body)).data;
+    } finally {
+      this.running--;
+      this.queue.shift()?.();
+    }
   }
 
   private failure(doing: string, error: unknown): DuologError {
-    if (error instanceof RestError && error.status < 500 && error.status !== 429) {
-      return new DuologError(
-        'REGISTRY_REFUSED',
-        `The schema registry at ${this.address} refused ${doing}: ${error.message}`,
-        {
-          cause: error,
-        },
-      );
-    }
+    const where = `The schema registry at ${this.address}`;
     const reason = error instanceof Error ? error.message : String(error);
-    return new DuologError(
-      'REGISTRY_UNREACHABLE',
-      `No answer from the schema registry at ${this.address} while ${doing}: ${reason}`,
-      {
-        cause: error,
-      },
-    );
+    if (error instanceof RestError && error.status < 500 && error.status !== 429) {
+      return new DuologError('REGISTRY_REFUSED', `${where} refused ${doing}: ${reason}`, { cause: error });
+    }
+    return new DuologError('REGISTRY_UNREACHABLE', `${where} did not answer, ${doing}: ${reason}`, { cause: error });
   }
 }
 
-function clientConfig(urls: readonly URL[]): ClientConfig {
-  const credentials = urls.find((url) => url.username !== '');
-  const bare = urls.map((url) => `${url.origin}${url.pathname}`.replace(/\/+$/, ''));
-  return {
-    baseURLs: bare,
-    cacheCapacity: 10_000,
-    // Tasks back off by themselves; the client's own pauses only cover a hiccup.
-    maxRetries: 2,
-    retriesWaitMs: 100,
-    retriesMaxWaitMs: 500,
-    createAxiosDefaults: { timeout: 10_000 },
-    ...(credentials === undefined
-      ? {}
-      : {
-          basicAuthCredentials: {
-            credentialsSource: 'USER_INFO' as const,
-            userInfo: `${decodeURIComponent(credentials.username)}:${decodeURIComponent(credentials.password)}`,
-          },
-        }),
-  };
+function nullIfMissing(error: unknown): null {
+  if (error instanceof RestError && error.status === 404) return null;
+  throw error;
 }
+
+function restService(urls: readonly URL[]): RestService {
+  const login = urls.find((url) => url.username !== '');
+  const credentials =
+    login === undefined
+      ? undefined
+      : {
+          credentialsSource: 'USER_INFO' as const,
+          userInfo: `${decodeURIComponent(login.username)}:${decodeURIComponent(login.password)}`,
+        };
+  const addresses = urls.map((url) => `${url.origin}${url.pathname}`.replace(/\/+$/, ''));
+  // Tasks back off by themselves; these few attempts only cover a hiccup.
+  return new RestService(addresses, false, { timeout: REQUEST_TIMEOUT_MS }, credentials, undefined, 2, 100, 500);
+}
+
+const REQUEST_TIMEOUT_MS = 10_000;

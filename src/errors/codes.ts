@@ -141,7 +141,6 @@ export const ERROR_KINDS = {
     retry: 'operator',
     hint: 'The state was written by a newer version of Duolog: run that one.',
   },
-  SYNC_NOT_BORN: { retry: 'backoff', hint: "Run the sync's stream task somewhere; the sink begins once it has." },
   TABLE_NOT_FOUND: { retry: 'operator', hint: 'Correct the table name in the configuration, or create the table.' },
   TABLE_REPLICA_IDENTITY: {
     retry: 'operator',

@@ -17,6 +17,8 @@ export interface SinkTaskOptions {
   readonly createSink: () => Sink;
 }
 
+const UNBORN_PAUSE_MS = 200;
+
 /**
  * The sink commit: the writes, their outcomes and which commands are answered, in one transaction of the target, guarded
  * by the task's epoch (I4). What the target's own stream does not tell is published before the next batch commits.
@@ -32,7 +34,8 @@ export class SinkTask implements Task {
   private sink: Sink | null = null;
   private reader: LogReader | null = null;
   private outcomes: { topic: string; keys: KeyEncoder; values: OutcomeEncoder } | null = null;
-  private queue!: CommandQueue;
+  /** Null until the target is taken over. */
+  private queue: CommandQueue | null = null;
   private birth = '';
   private lastTrimMs = 0;
 
@@ -47,39 +50,27 @@ export class SinkTask implements Task {
   }
 
   async open(): Promise<void> {
-    const { log, prefix } = this.context;
-    const { sync, system, createSink } = this.options;
-    const birth = await readBirth(this.context, sync);
-    if (birth === null) throw new DuologError('SYNC_NOT_BORN', `The stream task of ${sync} has never run.`);
-    this.birth = birth;
-    this.producer = await log.producer(`${prefix}.sink.${sync}.${system}`);
     await this.registerOutcomes();
-    this.sink = createSink();
-    const opened = await this.sink.open(birth);
-    failPoint('sink.open.after-epoch');
-    await this.publish(opened.unpublished);
-    const progress = await this.startingPoint(opened);
-    const tables = new Map(this.options.entities.map(({ entity, table }) => [entity, table]));
-    this.queue = new CommandQueue(progress, (entity) => tables.get(entity) ?? entity);
-    this.reader = await log.reader([{ topic: this.topic, offset: progress.lowest }]);
   }
 
   async step(): Promise<boolean> {
+    const { queue } = this;
+    if (queue === null) return this.begin();
     const { clock, limits } = this.context;
-    await this.fill();
-    const batch = this.queue.batch(clock.nowMs(), limits.batchRecords);
+    await this.fill(queue);
+    const batch = queue.batch(clock.nowMs(), limits.batchRecords);
     if (batch.length === 0) {
-      this.measure(null);
+      this.measure(queue, null);
       return false;
     }
     const startedMs = clock.nowMs();
-    this.context.metrics.behind(this.options.system, this.queue.oldestMicros);
-    const { outcomes, deferred } = await this.sink!.apply(batch, (answered) => this.queue.progressAfter(answered));
+    this.context.metrics.behind(this.options.system, queue.oldestMicros);
+    const { outcomes, deferred } = await this.sink!.apply(batch, (answered) => queue.progressAfter(answered));
     await this.publish(outcomes.map(({ outcome }) => outcome));
     const answered = outcomes.map(({ offset }) => offset);
-    const progress = this.queue.settle(answered, deferred, clock.nowMs());
+    const progress = queue.settle(answered, deferred, clock.nowMs());
     for (const { outcome } of outcomes) this.context.metrics.outcome(outcome.status);
-    this.measure({ records: batch.length, startedMs });
+    this.measure(queue, { records: batch.length, startedMs });
     await this.trim(progress);
     return answered.length > 0;
   }
@@ -90,11 +81,32 @@ export class SinkTask implements Task {
     await this.producer?.close().catch(() => undefined);
   }
 
+  /** Takes the target over, once the stream task has said which state its commands are made from. */
+  private async begin(): Promise<boolean> {
+    const { clock, log, prefix } = this.context;
+    const { sync, system, entities, createSink } = this.options;
+    const birth = await readBirth(this.context, sync);
+    if (birth === null) {
+      await clock.pause(UNBORN_PAUSE_MS);
+      return false;
+    }
+    this.birth = birth;
+    this.producer = await log.producer(`${prefix}.sink.${sync}.${system}`);
+    this.sink = createSink();
+    const opened = await this.sink.open(birth);
+    failPoint('sink.open.after-epoch');
+    await this.publish(opened.unpublished);
+    const progress = await this.startingPoint(opened);
+    const tables = new Map(entities.map(({ entity, table }) => [entity, table]));
+    this.reader = await log.reader([{ topic: this.topic, offset: progress.lowest }]);
+    this.queue = new CommandQueue(progress, (entity) => tables.get(entity) ?? entity);
+    return true;
+  }
+
   /** Reads more commands, unless so many wait already that the bound on what is kept in memory or beside the data is near. */
-  private async fill(): Promise<void> {
+  private async fill(queue: CommandQueue): Promise<void> {
     const { clock, limits } = this.context;
     const { answeredAhead, batchRecords, idleWaitMs, pendingCommands } = limits;
-    const { queue } = this;
     const full = queue.size >= pendingCommands || queue.answeredAhead + queue.size >= answeredAhead;
     const ready = queue.batch(clock.nowMs(), 1).length > 0;
     const pauseMs = Math.min(idleWaitMs, queue.pauseMs(clock.nowMs()) ?? idleWaitMs);
@@ -157,10 +169,10 @@ export class SinkTask implements Task {
     await log.trim(this.topic, lowest);
   }
 
-  private measure(done: { readonly records: number; readonly startedMs: number } | null): void {
+  private measure(queue: CommandQueue, done: { readonly records: number; readonly startedMs: number } | null): void {
     const { clock, metrics } = this.context;
     if (done !== null) metrics.committed(done.records, 0, (clock.nowMs() - done.startedMs) / 1000);
-    const { oldestMicros, size, deferred } = this.queue;
+    const { oldestMicros, size, deferred } = queue;
     metrics.behind(this.options.system, oldestMicros);
     metrics.inFlight(size);
     metrics.deferred(deferred);

@@ -131,7 +131,7 @@ export class SourceTask implements Task {
       key: (await KeyEncoder.register(this.encoders, heartbeat)).encode(this.system),
       encoder: await heartbeatEncoder(this.encoders, heartbeat),
     };
-    for (const { shape } of this.entities) await this.registerTable(shape);
+    await Promise.all(this.entities.map(({ shape }) => this.registerTable(shape)));
   }
 
   /** Also when a table changes its columns: the new shape is another object. */

@@ -30,29 +30,34 @@ export class StreamMessages {
   static async register(context: TaskContext, plan: SyncPlan): Promise<StreamMessages> {
     const { topics } = context;
     const encoders = new Encoders(context.registry);
-    const writer = async <T>(topic: string, values: Promise<T>): Promise<Writer<T>> => ({
-      topic,
-      keys: await KeyEncoder.register(encoders, topic),
-      values: await values,
-    });
-    const commands = new Map<string, Writer<CommandEncoder>>();
-    for (const system of writtenSystems(plan)) {
-      const topic = topics.command(plan.name, system);
-      commands.set(system, await writer(topic, CommandEncoder.register(encoders, topic)));
-    }
-    const canonicals = new Map<string, Writer<CanonicalEncoder>>();
-    const decisions = new Map<string, Writer<DecisionEncoder>>();
-    const holds = new Map<string, Writer<HoldEncoder>>();
-    for (const entity of plan.entities) {
-      const canonical = topics.canonical(entity.name);
-      const decision = topics.decision(entity.name);
-      const hold = topics.hold(entity.name);
-      canonicals.set(entity.name, await writer(canonical, CanonicalEncoder.register(encoders, canonical, entity)));
-      decisions.set(entity.name, await writer(decision, DecisionEncoder.register(encoders, decision)));
-      holds.set(entity.name, await writer(hold, HoldEncoder.register(encoders, hold)));
-    }
-    const heartbeats = await writer(topics.heartbeat(), heartbeatEncoder(encoders, topics.heartbeat()));
-    return new StreamMessages(commands, canonicals, decisions, holds, heartbeats, topics.state(plan.name));
+    const writer = async <T>(topic: string, registering: Promise<T>): Promise<Writer<T>> => {
+      const [keys, values] = await Promise.all([KeyEncoder.register(encoders, topic), registering]);
+      return { topic, keys, values };
+    };
+    const writers = <T>(names: readonly string[], of: (name: string) => [topic: string, values: Promise<T>]) =>
+      Promise.all(names.map(async (name) => [name, await writer(...of(name))] as const));
+    const entities = plan.entities.map(({ name }) => name);
+    const [commands, canonicals, decisions, holds, heartbeats] = await Promise.all([
+      writers(writtenSystems(plan), (system) => {
+        const topic = topics.command(plan.name, system);
+        return [topic, CommandEncoder.register(encoders, topic)];
+      }),
+      writers(entities, (name) => {
+        const entity = plan.entities.find((each) => each.name === name)!;
+        return [topics.canonical(name), CanonicalEncoder.register(encoders, topics.canonical(name), entity)];
+      }),
+      writers(entities, (name) => [topics.decision(name), DecisionEncoder.register(encoders, topics.decision(name))]),
+      writers(entities, (name) => [topics.hold(name), HoldEncoder.register(encoders, topics.hold(name))]),
+      writer(topics.heartbeat(), heartbeatEncoder(encoders, topics.heartbeat())),
+    ]);
+    return new StreamMessages(
+      new Map(commands),
+      new Map(canonicals),
+      new Map(decisions),
+      new Map(holds),
+      heartbeats,
+      topics.state(plan.name),
+    );
   }
 
   /** In the order of the outputs within each topic. */
