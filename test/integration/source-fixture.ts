@@ -108,7 +108,10 @@ export class Replica {
   constructor(private readonly versionColumn: string) {}
 
   take(events: readonly SourceEvent[]): void {
-    for (const event of events) if (event.kind === 'change') this.#take(event);
+    for (const event of events) {
+      if (event.kind === 'change') this.#take(event);
+      else if (event.kind === 'end' && event.end === 'snapshot-begin') this.readKeys.clear();
+    }
   }
 
   #take({ operation, key, after }: Change): void {
