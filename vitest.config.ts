@@ -17,8 +17,22 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
         },
       },
-      { test: { name: 'conformance', include: ['test/conformance/**/*.test.ts'], ...servers, sequence: { groupOrder: 2 } } },
-      { test: { name: 'integration', include: ['test/integration/**/*.test.ts'], ...servers, sequence: { groupOrder: 3 } } },
+      {
+        test: {
+          name: 'conformance',
+          include: ['test/conformance/**/*.test.ts'],
+          ...servers,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          name: 'integration',
+          include: ['test/integration/**/*.test.ts'],
+          ...servers,
+          sequence: { groupOrder: 3 },
+        },
+      },
     ],
   },
 });

@@ -146,7 +146,7 @@ const namedByOthers: Readonly<Record<string, string>> = {
 };
 
 describe('names say what a thing is', () => {
-  const empty = /^(utils?|helpers?|managers?|misc|common|stuff)$/i;
+  const empty = /^(utils?|helpers?|managers?|misc|stuff)$/i;
 
   it('files and folders', () => {
     const words = (path: string) => path.split('/').flatMap((part) => part.split(/[-_.]/));
