@@ -1,14 +1,14 @@
 import type { Row } from '../model/value.js';
 import { Inconvertible } from '../mapping/convert.js';
 import { arrive } from './arrive.js';
-import { setSeen } from './canonical.js';
+import { noteAgreement, setSeen } from './canonical.js';
 import { editOfDeleted, observeDeletion } from './deletes.js';
 import { entry } from './entries.js';
 import type { ChangeEvent, FieldValue } from './events.js';
 import { release } from './holds.js';
 import { mergeColumns, mergeEdit, type Edit } from './merge.js';
 import { observeOwnWrite } from './own-writes.js';
-import type { SystemIndex } from './plan-index.js';
+import type { MappedColumn, SystemIndex } from './plan-index.js';
 import { readField } from './project.js';
 import { editUnderDeletedParent } from './parents.js';
 import { touchParent } from './references.js';
@@ -89,18 +89,33 @@ function editDeleted(
   const former = member.seen!;
   const changed = system.columns.filter(({ column }) => former[column] !== row[column]);
   setSeen(turn, link, system, member, key, row);
-  if (member.kept || edit.by !== 'user') return;
+  if (!member.kept && edit.by === 'user' && undeletes(turn, link, system, member, changed, edit)) {
+    // Earlier edits that gave way to the deletion are in the row that now stands.
+    const standing = system.columns.filter((column) => changed.includes(column) || column.field in member.agreed);
+    mergeColumns(turn, link, system, member, standing, edit);
+  } else {
+    for (const column of changed) {
+      noteAgreement(turn, link, member, system, column, row, link.canonical[column.field]);
+    }
+  }
+}
+
+function undeletes(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  changed: readonly MappedColumn[],
+  edit: Edit,
+): boolean {
   const values: Record<string, FieldValue> = {};
   for (const column of changed) {
     if (!column.read) continue;
-    const value = readField(turn, column, system.system, row[column.column] ?? null);
+    const value = readField(turn, column, system.system, member.seen![column.column] ?? null);
     values[column.field] = value instanceof Inconvertible ? null : value;
   }
-  if (Object.keys(values).length === 0) return;
-  const setter = edit.setter(changed[0]!.group);
-  if (editOfDeleted(turn, link, system, member, setter, values)) {
-    mergeColumns(turn, link, system, member, changed, edit);
-  }
+  if (Object.keys(values).length === 0) return false;
+  return editOfDeleted(turn, link, system, member, edit.setter(changed[0]!.group), values);
 }
 
 /** Rule 8: whatever was held because of this row may be tried again. */

@@ -40,6 +40,7 @@ function confirmByValues(
   command: InFlight,
   key: string,
 ): void {
+  if (command.operation !== 'insert' && command.key !== member.key) return;
   if (command.operation === 'delete' || command.soft) {
     if (member.seen === null) return;
     touchParents(turn, link, system, member);

@@ -2,6 +2,7 @@ import { Inconvertible } from '../mapping/convert.js';
 import { recordKey, type Row, type Value } from '../model/value.js';
 import { tellDeletions } from './decisions.js';
 import { hasSource } from './deletes.js';
+import { releaseDouble } from './doubles.js';
 import { allSnapshotsEnded, snapshotEnded } from './gates.js';
 import { hasFailed, isHeld, releaseOtherAttempts, setObstacles, type Obstacle } from './holds.js';
 import { duplicateIn } from './match.js';
@@ -36,6 +37,7 @@ export function reconcile(turn: Turn, link: LinkDraft): void {
 // ---------------------------------------------------------------- update
 
 function reconcilePresent(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft): void {
+  releaseDouble(turn, link, system, member);
   let set: Record<string, Value> | null = null;
   const obstacles: Obstacle[] = [];
   const groups = new Set<string>();
@@ -69,12 +71,14 @@ function reconcilePresent(turn: Turn, link: LinkDraft, system: SystemIndex, memb
   if (!hasFailed(member, attempt)) send(turn, link, system, member, { attempt, soft: false, absent: [] });
 }
 
-/** A group is merged as one, so it is written against the whole of it. */
+/** A group is merged as one, so it is written against the whole of it; a record flagged as deleted meanwhile is left alone. */
 function expectGroups(system: SystemIndex, seen: Row, groups: ReadonlySet<string>): Row {
   const expect: Record<string, Value> = {};
   for (const { column, group } of system.columns) {
     if (groups.has(group.name) && seen[column] !== undefined) expect[column] = seen[column];
   }
+  const flag = system.plan.softDelete;
+  if (flag !== null && seen[flag.column] !== undefined) expect[flag.column] = seen[flag.column]!;
   return expect;
 }
 
