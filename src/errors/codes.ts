@@ -54,13 +54,16 @@ export const ERROR_KINDS = {
   },
   KAFKA_OFFSET_OUT_OF_RANGE: {
     retry: 'operator',
-    hint: "Records were deleted before they were read: start a resync of the named topic's system.",
+    hint: 'Records were deleted before they were read: start under a new prefix (docs/operations.md).',
   },
   KAFKA_SESSION_TIMEOUT_INVALID: {
     retry: 'operator',
     hint: "Choose a session timeout between the broker's group.min.session.timeout.ms and group.max.session.timeout.ms.",
   },
-  KAFKA_TOPIC_MISSING: { retry: 'operator', hint: 'Create the topic by `duolog apply`, or correct the prefix.' },
+  KAFKA_TOPIC_MISSING: {
+    retry: 'operator',
+    hint: 'Start `duolog run`, which makes topics; if the topic was deleted, start under a new prefix.',
+  },
   KAFKA_UNREACHABLE: {
     retry: 'backoff',
     hint: 'Check that the brokers of the configuration run and can be reached from here.',
@@ -111,7 +114,7 @@ export const ERROR_KINDS = {
   },
   SLOT_LOST: {
     retry: 'operator',
-    hint: 'The system no longer has changes we have not read: start a resync of this system under a new slot.',
+    hint: 'The system no longer has changes we have not read: start under a new prefix (docs/operations.md).',
   },
   SLOT_UNUSABLE: { retry: 'operator', hint: 'Drop the slot named in the message, or choose another prefix.' },
   SOURCE_FAILED: {
@@ -122,7 +125,7 @@ export const ERROR_KINDS = {
   SOURCE_LOGIN: { retry: 'operator', hint: "Correct the user, the password or the database in the system's url." },
   SOURCE_POSITION_INVALID: {
     retry: 'operator',
-    hint: 'The position was written by another version or another kind of connector: run that one, or resync.',
+    hint: 'The position was written by another version or kind of connector: run that one, or start under a new prefix.',
   },
   SOURCE_PUBLICATION: {
     retry: 'operator',

@@ -125,7 +125,7 @@ function compileColumn(
     findings.problem(path, 'it is to be written, but write: false holds for the whole table');
   }
   const mapsNull = Object.values(mapping.values ?? {}).includes(null);
-  if (plan.write && field.nullable && !column.nullable && !mapsNull) {
+  if (plan.write && field.nullable && !column.nullable && !column.hasDefault && !mapsNull) {
     findings.warning(
       path,
       `the field may be empty, but ${column.name} may not: records without it will be held`,
