@@ -1,7 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createRequire } from 'node:module';
 import { type LocalKafka, startKafka } from '../../deploy/dev/kafka.js';
-import { Kafka, logLevel } from '../../src/kafka/kafkajs.js';
+import pino from 'pino';
+import { Client } from '../../src/kafka/client.js';
+import { fetchFrom } from '../../src/kafka/fetch.js';
+import { type Admin, Kafka, logLevel } from '../../src/kafka/kafkajs.js';
+import type { Cluster } from '../../src/kafka/kafkajs-types.js';
+import { boundsOf } from '../../src/kafka/offsets.js';
 import type { Log, LogRecord } from '../../src/log/contract.js';
 import { eventually } from '../support/eventually.js';
 import { uniquePrefix } from '../support/shared.js';
@@ -22,10 +27,14 @@ vi.mock('../../src/kafka/fast-path.js', async (importOriginal) =>
 let kafka: LocalKafka;
 let log: Log;
 let fetches = 0;
+const settings = new Map<string, Readonly<Record<string, string>>>();
+const silent = pino({ level: 'silent' });
 
 beforeAll(async () => {
   // Compaction as soon as there is anything to compact.
-  kafka = await startKafka({ settings: { 'log.cleaner.backoff.ms': 100, 'log.cleaner.min.cleanable.ratio': 0.001 } });
+  kafka = await startKafka({
+    settings: { 'log.cleaner.backoff.ms': 100, 'log.cleaner.min.cleanable.ratio': 0.00000001 },
+  });
   log = await openTestLog(kafka.brokers, { observer: { fetched: () => fetches++ } });
 });
 
@@ -41,6 +50,8 @@ describe('aborted transactions are never seen', () => {
     await first.send(topic, 'first-1');
     await second.send(topic, 'second-1');
     await second.abort();
+    // The markers are written a moment later; the order of the list is theirs.
+    await written(topic, 3);
     await first.abort();
     await commit(topic, ['good']);
     expect(keysOf(await read(topic, 1))).toEqual(['good']);
@@ -71,25 +82,30 @@ describe('aborted transactions are never seen', () => {
 });
 
 describe('compacted topics are read to their end', () => {
-  it('over a batch that is kept empty for its producer', async () => {
+  it('over a batch at the end of a segment that is kept empty for its producer', async () => {
     const topic = await newTopic('compact');
-    // Of each producer the last batch is kept, if only its header.
-    for (const value of ['1', '2', '3']) await commit(topic, ['same'], value);
-    await compacted(topic, 1);
-    const records = await read(topic, 2);
-    expect(records.map(({ value }) => value?.toString())).toEqual(['3', 'padding']);
+    await twoSegments(topic, async (half) => write(topic, [{ key: 'same', value: `value-${half}` }]));
+    await compacted(topic, 5);
+    const records = await read(topic, 6);
+    expect(records.map(({ key }) => key?.toString())).toContain('padding');
+    expect(records.filter(({ value }) => value?.toString().startsWith('value-'))).toHaveLength(1);
   });
 
-  it('over batches of which only the first record is left, in a few fetches', async () => {
+  it('over a batch at the end of a segment of which only the first record is left, in a few fetches', async () => {
     const topic = await newTopic('compact');
     const keys = Array.from({ length: 2_000 }, (_, index) => `key-${index}`);
-    await commit(topic, keys, 'old');
-    await commit(topic, keys.slice(1), 'new');
-    await compacted(topic, keys.length);
+    await twoSegments(topic, async (half) =>
+      write(
+        topic,
+        keys.slice(half).map((key) => ({ key, value: `value-${half}` })),
+      ),
+    );
+    await compacted(topic, keys.length + 4);
     fetches = 0;
-    const records = await read(topic, keys.length + 1);
-    expect(records.filter(({ value }) => value?.toString() === 'old')).toHaveLength(1);
-    expect(fetches).toBeLessThan(50);
+    const records = await read(topic, keys.length + 5);
+    expect(records.filter(({ value }) => value?.toString() === 'value-0')).toHaveLength(1);
+    expect(records).toHaveLength(keys.length + 5);
+    expect(fetches).toBeLessThan(100);
   });
 });
 
@@ -101,7 +117,7 @@ describe('an offset out of range', () => {
     const group = uniquePrefix();
     const producer = await log.producer(uniquePrefix());
     await producer.commit({ task: 'stream', sends: [], consumed: { group, offsets: [{ topic, offset: 1 }] } });
-    const consumer = new Kafka({ brokers: [...kafka.brokers], logLevel: logLevel.NOTHING }).consumer({
+    const consumer = packageClient().consumer({
       groupId: group,
       maxWaitTimeInMs: 50,
       retry: { retries: 20, initialRetryTime: 10 },
@@ -181,7 +197,7 @@ async function newTopic(cleanup: 'delete' | 'compact' = 'delete'): Promise<strin
 
 /** A transaction by another program, sending one record at a time. */
 async function openTransaction() {
-  const producer = new Kafka({ brokers: [...kafka.brokers], logLevel: logLevel.NOTHING }).producer({
+  const producer = packageClient().producer({
     transactionalId: uniquePrefix(),
     createPartitioner: () => () => 0,
     retry: { retries: 20, initialRetryTime: 10 },
@@ -215,39 +231,100 @@ async function read(topic: string, count: number, offset = 0): Promise<LogRecord
   }
 }
 
-/** Waits until the cleaner has left this many records besides the last, which is in the segment that is written to. */
+/** Records outside of transactions, by a producer of its own. */
+async function write(
+  topic: string,
+  messages: { readonly key: string; readonly value: string | Buffer }[],
+): Promise<void> {
+  const producer = packageClient().producer({ idempotent: true, createPartitioner: () => () => 0 });
+  await producer.connect();
+  await producer.send({ topic, messages });
+  await producer.disconnect();
+}
+
+/** Waits until the topic has so many records, markers and open transactions included. */
+async function written(topic: string, count: number): Promise<void> {
+  await withCluster((cluster) =>
+    eventually(async () => (await boundsOf(cluster, topic)).highWatermark >= count, {
+      what: `${count} records in ${topic}`,
+    }),
+  );
+}
+
+/** Two segments, each ending with what `last` writes and together too large to be made one. */
+async function twoSegments(topic: string, last: (half: number) => Promise<void>): Promise<void> {
+  for (const half of [0, 1]) {
+    const large = Buffer.alloc(450_000, half);
+    for (const part of [1, 2]) await write(topic, [{ key: `large-${half}-${part}`, value: large }]);
+    await last(half);
+    await rollSegment(topic);
+  }
+}
+
+/** Lets the next record begin a new segment. */
+async function rollSegment(topic: string): Promise<void> {
+  await setting(topic, 'segment.ms', '20');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+}
+
+/** Waits until the cleaner has left so many records, besides one in the segment that is written to. */
 async function compacted(topic: string, left: number): Promise<void> {
-  const admin = new Kafka({ brokers: [...kafka.brokers], logLevel: logLevel.NOTHING }).admin();
-  await admin.connect();
-  await admin.alterConfigs({
-    validateOnly: false,
-    resources: [
-      {
-        type: 2,
-        name: topic,
-        configEntries: [
-          { name: 'cleanup.policy', value: 'compact' },
-          { name: 'segment.ms', value: '50' },
-          { name: 'min.cleanable.dirty.ratio', value: '0.001' },
-        ],
-      },
-    ],
-  });
-  await admin.disconnect();
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  await commit(topic, ['padding'], 'padding');
+  await rollSegment(topic);
+  await write(topic, [{ key: 'padding', value: 'padding' }]);
+  await setting(topic, 'min.cleanable.dirty.ratio', '0.00000001');
   await eventually(async () => (await recordsIn(topic)) === left + 1, { what: 'compaction', intervalMs: 200 });
 }
 
-/** Counts what a reader of its own kind finds: uncommitted, from every offset there can be. */
-async function recordsIn(topic: string): Promise<number> {
-  const found = new Set<number>();
-  const { earliest, end } = await log.bounds(topic);
-  const reader = await log.reader([{ topic, offset: earliest }]);
+/** Counts by single fetches, from the next offset where one does not get further. */
+function recordsIn(topic: string): Promise<number> {
+  return withCluster(async (cluster) => {
+    const offsets = new Set<number>();
+    const { end } = await boundsOf(cluster, topic);
+    const broker = await cluster.findBroker({ nodeId: 1 });
+    const limits = { maxWaitMs: 1, maxBytes: 8_000_000, maxTopicBytes: 8_000_000 };
+    for (let offset = 0; offset < end; ) {
+      const [fetched] = await fetchFrom(broker, [{ topic, offset }], limits);
+      for (const record of fetched?.records ?? []) offsets.add(record.offset);
+      offset = Math.max(offset + 1, fetched?.nextOffset ?? 0);
+    }
+    return offsets.size;
+  });
+}
+
+async function withCluster<T>(work: (cluster: Cluster) => Promise<T>): Promise<T> {
+  const cluster = await new Client({ brokers: kafka.brokers, clientId: 'look', logger: silent }).cluster();
   try {
-    for (const { offset } of await pollUntil(reader, end, 1_000)) found.add(offset);
-    return found.size;
+    return await work(cluster);
   } finally {
-    await reader.close();
+    await cluster.disconnect();
   }
+}
+
+function setting(topic: string, name: string, value: string): Promise<void> {
+  return withAdmin(async (admin) => {
+    // What is not named falls back to its default.
+    const kept = {
+      'cleanup.policy': 'compact',
+      'segment.bytes': String(2 ** 20),
+      ...settings.get(topic),
+      [name]: value,
+    };
+    settings.set(topic, kept);
+    const configEntries = Object.entries(kept).map(([key, each]) => ({ name: key, value: each }));
+    await admin.alterConfigs({ validateOnly: false, resources: [{ type: 2, name: topic, configEntries }] });
+  });
+}
+
+async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = packageClient().admin();
+  await admin.connect();
+  try {
+    return await work(admin);
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+function packageClient() {
+  return new Kafka({ brokers: [...kafka.brokers], logLevel: logLevel.NOTHING });
 }
