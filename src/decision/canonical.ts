@@ -73,8 +73,10 @@ export function noteAgreement(
     if (!differed) return;
     const { [field]: _, ...others } = member.agreed;
     member.agreed = others;
+    turn.changed(link);
   } else if (!differed) {
     member.agreed = { ...member.agreed, [field]: met ?? null };
+    turn.changed(link);
   }
 }
 

@@ -242,11 +242,11 @@ export class Turn {
   /** Puts what has changed into the state and has it said by `publish`. */
   finish(publish: (turn: Turn, before: LinkRecord | null, now: LinkDraft | null) => void): Output[] {
     let blocked = this.sync.blockedHolds;
-    for (const { draft, original, dirty, changed, removed } of this.links.values()) {
+    for (const { draft, original, changed, removed } of this.links.values()) {
       if (!changed) continue;
       blocked += blockedHolds(removed ? null : draft) - blockedHolds(original);
       publish(this, original, removed ? null : draft);
-      if (dirty) this.state.put(linkKey(draft.id), draft);
+      if (!removed) this.state.put(linkKey(draft.id), draft);
     }
     if (blocked !== this.sync.blockedHolds) this.setSync({ blockedHolds: blocked });
     if (this.syncChanged) {
