@@ -7,11 +7,13 @@ import type {
   SinkOptions,
   Source,
   SourceOptions,
+  SystemUse,
   TableReference,
 } from '../../src/connector/contract.js';
 import type { TableShape } from '../../src/model/table.js';
 import type { EntitySystemPlan } from '../../src/plan/plan.js';
 import { describeTables } from './catalogue.js';
+import { checkPostgres, planPostgres } from './check.js';
 import { clientConfig, type PostgresConnection } from './connection.js';
 import { sourceFailure } from './failure.js';
 import { QuerySession } from './session.js';
@@ -58,12 +60,12 @@ class PostgresCatalogue implements Catalogue {
     return described.map((table) => table.shape);
   }
 
-  async check(_entities: readonly EntitySystemPlan[]): Promise<readonly Finding[]> {
-    return [];
+  async check(entities: readonly EntitySystemPlan[], use: SystemUse): Promise<readonly Finding[]> {
+    return this.#ask((session) => checkPostgres(session, this.system, entities, use));
   }
 
-  async plan(_entities: readonly EntitySystemPlan[]): Promise<readonly string[]> {
-    return [];
+  async plan(entities: readonly EntitySystemPlan[], use: SystemUse): Promise<readonly string[]> {
+    return this.#ask((session) => planPostgres(session, this.system, entities, use));
   }
 
   async close(): Promise<void> {

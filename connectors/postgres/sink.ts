@@ -84,7 +84,6 @@ export class PostgresSink implements Sink {
       await ensureBookkeeping(session, system);
       const tables = await readTables(session, this.options.entities);
       const stored = await takeOver(session, this.identity, birth, this.options.owner);
-      failPoint('sink.open.after-epoch');
       this.opened = { session, epoch: stored.epoch, birth, tables, forms: new GroupForms(tables) };
       const isFirst = stored.epoch === 1;
       // Progress under another birth counts in a command topic that is gone.

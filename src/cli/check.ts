@@ -3,6 +3,7 @@ import { kafkaLogOptions } from '../config/kafka-connection.js';
 import { loadConfiguration, type LoadedConfiguration } from '../config/load.js';
 import { problemText, type Problem } from '../config/problems.js';
 import { registryOptions } from '../config/registry-connection.js';
+import type { SystemUse } from '../connector/contract.js';
 import type { EntitySystemPlan } from '../plan/plan.js';
 import type { TopicFinding } from '../log/contract.js';
 import { openLog } from '../kafka/index.js';
@@ -99,7 +100,7 @@ function compile(
 async function checkSystem(system: OpenedSystem, plans: readonly SyncPlan[] | null): Promise<readonly PlacedFinding[]> {
   if (plans === null) return [];
   try {
-    const findings = await system.catalogue.check(entitiesOf(plans, system.name));
+    const findings = await system.catalogue.check(entitiesOf(plans, system.name), useOf(plans, system.name));
     return findings.map((finding) => ({ ...finding, place: system.name }));
   } catch (error) {
     return [failure(system.name, 'check', error)];
@@ -114,6 +115,19 @@ export function entitiesOf(plans: readonly SyncPlan[], system: string): readonly
       return table === undefined ? [] : [table];
     }),
   );
+}
+
+/** What a system's set-up depends on beyond its tables; plans of one configuration share their prefix. */
+export function useOf(plans: readonly SyncPlan[], system: string): SystemUse {
+  const match: Record<string, (readonly string[])[]> = {};
+  for (const entity of plans.flatMap((plan) => plan.entities)) {
+    const columns = entity.systems[system]?.columns ?? [];
+    const rules = entity.match.map(({ on }) =>
+      on.flatMap((field) => columns.find((column) => column.field === field)?.column ?? []),
+    );
+    match[entity.name] = rules.filter((rule, at) => rule.length === entity.match[at]!.on.length);
+  }
+  return { prefix: plans[0]?.prefix ?? '', match };
 }
 
 async function checkKafka(

@@ -4,7 +4,7 @@ import { openLog } from '../kafka/index.js';
 import { createLogger } from '../logging/logger.js';
 import { topicSpecs } from '../tasks/topic-specs.js';
 import { compileOrThrow } from './compiled.js';
-import { entitiesOf } from './check.js';
+import { entitiesOf, useOf } from './check.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import type { Output } from './output.js';
 import { readShapes, withSystems } from './systems.js';
@@ -18,7 +18,7 @@ export async function plan(options: { readonly config: string }, output: Output)
     const compiled = compileOrThrow(loaded, shapes);
     const planned = systems.map(async (system) => ({
       system: system.name,
-      statements: await system.catalogue.plan(entitiesOf(compiled, system.name)),
+      statements: await system.catalogue.plan(entitiesOf(compiled, system.name), useOf(compiled, system.name)),
     }));
     return { plans: compiled, statements: await Promise.all(planned) };
   });

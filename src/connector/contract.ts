@@ -40,10 +40,17 @@ export interface Catalogue {
   /** Shapes of the entities' tables. @throws DuologError TABLE_NOT_FOUND, COLUMN_NOT_FOUND, TABLE_WITHOUT_KEY. */
   tables(entities: readonly TableReference[]): Promise<readonly TableShape[]>;
   /** Everything that must be right before a run, good news included. */
-  check(entities: readonly EntitySystemPlan[]): Promise<readonly Finding[]>;
+  check(entities: readonly EntitySystemPlan[], use: SystemUse): Promise<readonly Finding[]>;
   /** What a first run would create in the system (publication, slot, bookkeeping tables), as statements. */
-  plan(entities: readonly EntitySystemPlan[]): Promise<readonly string[]>;
+  plan(entities: readonly EntitySystemPlan[], use: SystemUse): Promise<readonly string[]>;
   close(): Promise<void>;
+}
+
+/** What a system's set-up depends on beyond its tables. */
+export interface SystemUse {
+  readonly prefix: string;
+  /** By entity: the columns of each match rule, which an insert is guarded by. */
+  readonly match: Readonly<Record<string, readonly (readonly string[])[]>>;
 }
 
 export interface TableReference {

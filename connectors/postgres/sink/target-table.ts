@@ -38,7 +38,7 @@ export interface TargetTable {
   readonly uniqueIndexes: readonly UniqueIndex[];
   /** Columns that a usable index begins with: a guard over one of them does not read the whole table. */
   readonly indexedColumns: ReadonlySet<string>;
-  /** Rows with generated keys go in one by one: a trigger gives the key, or the sequence may not be read. */
+  /** Rows with generated keys go in one by one: a trigger gives the key, or we may not give it ourselves. */
   rowByRow: boolean;
 }
 
@@ -49,7 +49,7 @@ const COLUMNS = `SELECT a.attname, n.nspname, b.typname,
     a.attidentity = 'a',
     CASE WHEN a.attidentity <> '' THEN
       has_sequence_privilege(pg_get_serial_sequence(format('%I.%I', $1::text, $2::text), a.attname), 'USAGE')
-    ELSE true END
+    ELSE true END AND has_column_privilege(a.attrelid, a.attnum, 'INSERT')
   FROM pg_attribute a
   JOIN LATERAL (
     WITH RECURSIVE below AS (
@@ -77,11 +77,11 @@ export async function readTargetTable(session: Session, plan: EntitySystemPlan):
   const ask = (text: string): Statement => ({ text, values });
   const [found, indexes] = await Promise.all([session.query(ask(COLUMNS)), session.query(ask(INDEXES))]);
   const columns = new Map<string, TargetColumn>();
-  let mayReadSequences = true;
-  for (const [column = '', schema = '', type = '', nextValue, always, readable] of found.rows) {
+  let mayGiveKeys = true;
+  for (const [column = '', schema = '', type = '', nextValue, always, mayGive] of found.rows) {
     const shape = plan.shape.columns.find((each) => each.name === column);
     if (shape === undefined || column === null) continue;
-    if (readable !== 't' && plan.shape.key.includes(column)) mayReadSequences = false;
+    if (mayGive !== 't' && plan.shape.key.includes(column)) mayGiveKeys = false;
     columns.set(column, {
       name: column,
       sql: pg.escapeIdentifier(column),
@@ -96,7 +96,7 @@ export async function readTargetTable(session: Session, plan: EntitySystemPlan):
   for (const { column } of plan.columns) columnOf(columns, plan, column);
   const { uniqueIndexes, indexedColumns } = readIndexes(indexes.rows);
   const keyWithoutDefault = plan.generatesKey && key.every((column) => column.nextValue === null);
-  const rowByRow = keyWithoutDefault || !mayReadSequences;
+  const rowByRow = keyWithoutDefault || !mayGiveKeys;
   return { plan, sql: quoteTable(name), columns, key, uniqueIndexes, indexedColumns, rowByRow };
 }
 
