@@ -26,6 +26,8 @@ const MIN_ACKNOWLEDGE_INTERVAL_MS = 100;
 /** A connection that says nothing for so many status intervals, asked each time, is dead. */
 const SILENT_INTERVALS = 6;
 const CLOSE_TIMEOUT_MS = 2_000;
+/** The library takes Postgres' epoch, 2000-01-01, to be seven days earlier. */
+const LIBRARY_EPOCH_ERROR_MS = 7 * 86_400_000;
 
 /**
  * The replication connection, by pg-logical-replication without its hazards: nothing is acknowledged but what was given
@@ -64,7 +66,7 @@ export class Replication {
       if (this.#closed) return;
       this.#lastHeardMs = Date.now();
       if (shouldRespond) this.#sendStatus(false);
-      this.listener.keepalive(parseLsn(lsn), timestampMs * 1000);
+      this.listener.keepalive(parseLsn(lsn), (timestampMs + LIBRARY_EPOCH_ERROR_MS) * 1000);
     });
     await new Promise<void>((resolve, reject) => {
       service.on('start', () => resolve());
