@@ -5,7 +5,7 @@ import { agree, type Comparison, compare } from './compare.js';
 import { type DuologRun, runDuolog } from './duolog-run.js';
 import { type Databases, edits } from './edits.js';
 import { play } from './play.js';
-import { say, showComparison, showConnections, showEdit } from './show.js';
+import { say, showComparison, showConnections, showEdit, showHeld, showWhatStays } from './show.js';
 import { loadOnce, type ServerStarters, type Servers, serverStarters } from './servers.js';
 import { type Subscriber, subscribe } from './subscriber.js';
 
@@ -70,10 +70,12 @@ async function main(): Promise<void> {
   for (const edit of edits) showEdit(await play(edit, databases, subscriber));
   const comparisons = await untilEqual(databases, 20_000);
   showComparison(comparisons);
+  showHeld(subscriber.held());
   say(`\nAll of it took ${Math.round((performance.now() - began) / 1000)} s.`);
   const equal = agree(comparisons);
+  if (servers.ownDatabases) await showWhatStays(databases);
   if (once) return end(equal ? 0 : 1);
-  await showConnections({ servers, databases, duolog, prefix });
+  showConnections(servers, duolog, prefix);
   stays = equal;
   while (duolog.running) await delay(500);
   if (!ending) throw new Error('Duolog ended by itself.');
@@ -150,8 +152,9 @@ async function firstCopy({ databases, subscriber, duolog }: Parts, task: Step): 
     task.title = `First copy: ${progress(now)}`;
   });
   if (!agree(comparisons)) throw new Error(`The first copy did not finish: ${progress(comparisons)}`);
-  const records = comparisons.reduce((sum, { equal }) => sum + equal, 0);
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  await subscriber.settled();
+  const records = comparisons.reduce((sum, { equal }) => sum + equal, 0);
   task.title = `First copy: ${records} records equal on both sides after ${seconds} s, ${subscriber.decided()} decisions where both sides had a value`;
 }
 

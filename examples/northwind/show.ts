@@ -4,6 +4,7 @@ import { configurationFile, type DuologRun } from './duolog-run.js';
 import type { Databases } from './edits.js';
 import type { Shown } from './play.js';
 import type { Servers } from './servers.js';
+import type { Held } from './subscriber.js';
 
 /** What the demo prints. Colours only on a terminal. */
 const colours = process.stdout.isTTY && !process.env.NO_COLOR;
@@ -39,13 +40,16 @@ export function showComparison(comparisons: readonly Comparison[]): void {
   }
 }
 
-export async function showConnections(parts: {
-  readonly servers: Servers;
-  readonly databases: Databases;
-  readonly duolog: DuologRun;
-  readonly prefix: string;
-}): Promise<void> {
-  const { servers, databases, duolog, prefix } = parts;
+/** Records that wait, with the reason; there should be none. */
+export function showHeld(held: readonly Held[]): void {
+  if (held.length === 0) say('  Nothing is held.');
+  for (const { entity, system, reason, detail } of held.slice(0, 10)) {
+    say(styled('red', `  held: ${entity} in the ${system}, ${reason}: ${detail}`));
+  }
+  if (held.length > 10) say(styled('red', `  … and ${held.length - 10} more`));
+}
+
+export function showConnections(servers: Servers, duolog: DuologRun, prefix: string): void {
   say(`\n${styled('bold', 'It goes on: change something yourself.')}`);
   say(`  psql ${servers.erp}`);
   say(`     UPDATE customer SET phone = '12345' WHERE customer_id = 'ALFKI';`);
@@ -56,12 +60,11 @@ export async function showConnections(parts: {
   say(`  Metrics          ${duolog.metricsUrl}`);
   say(`  Duolog's log     ${duolog.logFile}`);
   say(`  Configuration    ${configurationFile}`);
-  if (servers.ownDatabases) await showWhatStays(databases);
   say('\nCtrl-C ends it all.');
 }
 
 /** In somebody's own databases a slot keeps the log from being removed once nobody reads it. */
-async function showWhatStays(databases: Databases): Promise<void> {
+export async function showWhatStays(databases: Databases): Promise<void> {
   say('\n  These replication slots stay in your databases and keep their logs; drop them when you are done:');
   for (const [name, database] of Object.entries(databases) as [string, Databases['erp']][]) {
     const { rows } = await database.query<{ slot_name: string }>(

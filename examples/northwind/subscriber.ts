@@ -1,9 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import avsc from 'avsc';
 import { Kafka, logLevel } from '../../src/kafka/kafkajs.js';
 import { entities } from './compare.js';
 
 /**
- * What Duolog tells the world, read as any subscriber would: the agreed records, and why a value lost.
+ * What Duolog tells the world, read as any subscriber would: the agreed records, why a value lost, what is held.
  * Only committed messages are read.
  */
 export interface Subscriber {
@@ -17,6 +18,10 @@ export interface Subscriber {
   agreed(record: RecordName): Agreed | undefined;
   /** All decisions so far. */
   decided(): number;
+  /** What waits now, and why. */
+  held(): readonly Held[];
+  /** Resolves once nothing new came for a moment: what was there before has been read. */
+  settled(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -34,6 +39,13 @@ export interface Agreed {
   readonly set: Readonly<{ [field: string]: { readonly system: string } }>;
 }
 
+export interface Held {
+  readonly entity: string;
+  readonly system: string;
+  readonly reason: string;
+  readonly detail: string;
+}
+
 export interface Decision {
   readonly link: string;
   readonly decision: string;
@@ -44,6 +56,8 @@ export interface Decision {
     readonly sides: readonly { readonly system: string; readonly value: unknown; readonly absent: boolean }[];
   }[];
 }
+
+const kinds = ['canonical', 'decision', 'hold'];
 
 /** More than a demo ever says; the oldest go first. */
 const keptMessages = 50_000;
@@ -59,13 +73,13 @@ export async function subscribe(brokers: readonly string[], registry: string, pr
   const seen = new Seen();
   const decode = decoder(registry);
   await consumer.connect();
-  const topics = entities.flatMap((entity) => ['canonical', 'decision'].map((what) => `${prefix}.${what}.${entity}`));
+  const topics = entities.flatMap((entity) => kinds.map((kind) => `${prefix}.${kind}.${entity}`));
   await consumer.subscribe({ topics, fromBeginning: true });
   await consumer.run({
     eachMessage: async ({ topic, message }) => {
-      if (message.value === null) return;
-      const [what, entity] = topic.split('.').slice(-2);
-      seen.add(what ?? '', entity ?? '', await decode(message.value));
+      const [kind, entity] = topic.split('.').slice(-2);
+      const value = message.value === null ? null : await decode(message.value);
+      seen.add(kind ?? '', entity ?? '', message.key?.toString('hex') ?? '', value);
     },
   });
   return {
@@ -74,6 +88,13 @@ export async function subscribe(brokers: readonly string[], registry: string, pr
     versions: (record, mark) => seen.versions(record, mark),
     agreed: (record) => seen.agreed(record),
     decided: () => seen.decided,
+    held: () => Array.from(seen.held.values()),
+    settled: async () => {
+      for (let before = -1; before !== seen.total; ) {
+        before = seen.total;
+        await delay(400);
+      }
+    },
     stop: () => consumer.disconnect(),
   };
 }
@@ -81,15 +102,19 @@ export async function subscribe(brokers: readonly string[], registry: string, pr
 class Seen {
   total = 0;
   decided = 0;
+  readonly held = new Map<string, Held>();
   readonly #decisions: { readonly at: number; readonly decision: Decision }[] = [];
   readonly #versions: { readonly at: number; readonly entity: string; readonly agreed: Agreed }[] = [];
 
-  add(what: string, entity: string, value: unknown): void {
+  /** A message without a value ends what its key names: a hold, a record. */
+  add(kind: string, entity: string, key: string, value: unknown): void {
     this.total += 1;
-    if (what === 'decision') {
+    if (kind === 'hold' && value === null) this.held.delete(key);
+    else if (kind === 'hold') this.held.set(key, value as Held);
+    else if (kind === 'decision') {
       this.decided += 1;
       this.#decisions.push({ at: this.total, decision: value as Decision });
-    } else this.#versions.push({ at: this.total, entity, agreed: value as Agreed });
+    } else if (value !== null) this.#versions.push({ at: this.total, entity, agreed: value as Agreed });
     for (const list of [this.#decisions, this.#versions]) if (list.length > keptMessages) list.shift();
   }
 
