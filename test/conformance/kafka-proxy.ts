@@ -50,8 +50,9 @@ export class KafkaProxy {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  restore(): void {
-    this.#unreachable = false;
+  /** New connections fail from now on; those there are last until a fate breaks them. */
+  refuse(): void {
+    this.#unreachable = true;
   }
 
   async close(): Promise<void> {
