@@ -26,7 +26,8 @@ CREATE TABLE company (
 COMMENT ON COLUMN company.comp_country IS 'ISO 3166 code';
 COMMENT ON COLUMN company.comp_territory IS 'Territories were given up in 2020: rows since then must say Worldwide';
 COMMENT ON COLUMN company.comp_deleted IS '1: deleted; rows are never removed';
-CREATE UNIQUE INDEX company_vat ON company (comp_vat) WHERE comp_deleted = 0;
+CREATE INDEX company_vat ON company (comp_vat);
+CREATE UNIQUE INDEX company_vat_present ON company (comp_vat) WHERE comp_deleted = 0;
 CREATE INDEX company_name ON company (comp_name);
 
 CREATE TABLE person (
@@ -42,7 +43,8 @@ CREATE TABLE person (
   pers_updateddate timestamptz NOT NULL DEFAULT now(),
   CONSTRAINT pers_territory_worldwide CHECK (pers_territory = 'Worldwide' OR pers_createddate < '2020-01-01')
 );
-CREATE UNIQUE INDEX person_email ON person (pers_email) WHERE pers_deleted = 0;
+CREATE INDEX person_email ON person (pers_email);
+CREATE UNIQUE INDEX person_email_present ON person (pers_email) WHERE pers_deleted = 0;
 CREATE INDEX person_company ON person (pers_companyid);
 
 CREATE TABLE product (
