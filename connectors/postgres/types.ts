@@ -46,8 +46,11 @@ export function columnType(type: CatalogueType): ColumnType {
     case 'char':
       return { kind: 'text', maxLength: null };
     case 'varchar':
-    case 'bpchar':
       return { kind: 'text', maxLength: type.typmod < 4 ? null : type.typmod - 4 };
+    case 'bpchar':
+      return type.typmod < 4
+        ? { kind: 'text', maxLength: null }
+        : { kind: 'text', maxLength: type.typmod - 4, padded: true };
     case 'date':
     case 'timestamp':
     case 'timestamptz':

@@ -31,7 +31,20 @@ const asText: Conversion = (value) => String(value);
  */
 export function conversionPair(column: ColumnType, field: FieldType, truncate: boolean): ConversionPair | null {
   const make = CONVERSIONS[truncate ? 'truncate' : 'hold'][field.kind][column.kind];
-  return make === undefined ? null : make(column, field);
+  if (make === undefined) return null;
+  const pair = make(column, field);
+  return column.kind === 'text' && column.padded === true ? padded(pair, column.maxLength ?? 0) : pair;
+}
+
+/** The spaces behind the text of a char(n) are the column's own: a field is without them. */
+function padded(pair: ConversionPair, length: number): ConversionPair {
+  return {
+    toField: (value) => pair.toField(String(value).replace(/ +$/, '')),
+    toColumn: (value) => {
+      const text = pair.toColumn(value);
+      return typeof text === 'string' ? text + ' '.repeat(Math.max(0, length - [...text].length)) : text;
+    },
+  };
 }
 
 const INTEGER_BITS = { int16: 16, int32: 32, int64: 64 } as const;

@@ -2,7 +2,8 @@
 export type ColumnType =
   | { readonly kind: 'boolean' | 'int16' | 'int32' | 'int64' | 'float32' | 'float64' }
   | { readonly kind: 'decimal'; readonly precision: number | null; readonly scale: number | null }
-  | { readonly kind: 'text'; readonly maxLength: number | null }
+  /** `padded`: shown with spaces up to its length, which mean nothing: char(n). */
+  | { readonly kind: 'text'; readonly maxLength: number | null; readonly padded?: boolean }
   | { readonly kind: 'date' | 'timestamp' | 'timestamptz' | 'time' | 'uuid' | 'json' | 'bytes' }
   /** A type carried as its system's own text: enum, array, interval, range, xml, … */
   | { readonly kind: 'native'; readonly nativeType: string };

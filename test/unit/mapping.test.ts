@@ -35,6 +35,7 @@ const columnTypes: readonly ColumnType[] = [
   text(null),
   text(1),
   text(12),
+  { kind: 'text', maxLength: 8, padded: true },
   ...(['date', 'timestamp', 'timestamptz', 'time', 'uuid', 'json', 'bytes'] as const).map((kind) => ({ kind })),
   { kind: 'native', nativeType: 'tsrange' },
 ];
@@ -185,6 +186,7 @@ describe('conversions between columns and fields', () => {
     ['true as 1', column({ kind: 'int16' }, { kind: 'boolean' }), true, 1],
     ['truncated by characters', column(text(2), string, { tooLong: 'truncate' }), '😀😀😀', '😀😀'],
     ['four units of UTF-16 are two characters', column(text(2), string), '😀😀', '😀😀'],
+    ['char(n) with its spaces', column({ kind: 'text', maxLength: 4, padded: true }, string), 'ab', 'ab  '],
     ['date as midnight', column({ kind: 'timestamp' }, { kind: 'date' }), -1, -86_400_000_000],
     ['float32 in its shortest digits', column({ kind: 'float32' }, { kind: 'float' }), 0.1, 0.1],
     ['a reference to a number', column({ kind: 'int64' }, { kind: 'reference', entity: 'p' }), '42', 42],
@@ -213,6 +215,14 @@ describe('conversions between columns and fields', () => {
 
   it('has no conversion where none makes sense', () => {
     expect(conversionProblem(column({ kind: 'bytes' }, { kind: 'date' }))).toMatch(/bytes.*date/);
+  });
+});
+
+describe('char(n)', () => {
+  it('gives its field the text without the spaces that fill the column', () => {
+    const plan = column({ kind: 'text', maxLength: 4, padded: true }, string);
+    expect(toField(plan, 'ab  ')).toEqual({ ok: true, value: 'ab' });
+    expect(columnConverter(plan).comparable('ab')).toBe('ab  ');
   });
 });
 
