@@ -19,8 +19,9 @@ export type Mark =
   /** Its outcomes; the transaction's commands are all told once part `parts` has come. */
   | { readonly kind: 'last'; readonly part: number; readonly parts: number; readonly outcomes: readonly Outcome[] };
 
-/** Characters of outcomes in one message. */
+/** Characters of outcomes in one message, give or take a piece. */
 const MAX_PART_LENGTH = 256 * 1024;
+const OUTCOMES_A_PIECE = 100;
 
 /** An image met that is longer than this is told without its large values. */
 const MAX_IMAGE_LENGTH = 512 * 1024;
@@ -44,16 +45,19 @@ export function firstMark(commands: number): string {
 /** The messages that close a transaction: at least one, also without outcomes. */
 export function lastMarks(outcomes: readonly Outcome[]): string[] {
   const bodies: string[] = [];
-  let body = '';
-  for (const outcome of outcomes) {
-    const text = outcomeText(outcome);
-    if (body !== '' && body.length + text.length > MAX_PART_LENGTH) {
-      bodies.push(body);
-      body = '';
+  let body: string[] = [];
+  let length = 0;
+  for (let at = 0; at < outcomes.length; at += OUTCOMES_A_PIECE) {
+    const text = piece(outcomes.slice(at, at + OUTCOMES_A_PIECE));
+    if (body.length > 0 && length + text.length > MAX_PART_LENGTH) {
+      bodies.push(body.join(','));
+      body = [];
+      length = 0;
     }
-    body += body === '' ? text : `,${text}`;
+    body.push(text);
+    length += text.length;
   }
-  bodies.push(body);
+  bodies.push(body.join(','));
   return bodies.map((each, at) => `{"v":1,"part":${at + 1},"parts":${bodies.length},"outcomes":[${each}]}`);
 }
 
@@ -73,7 +77,7 @@ export function readMark(content: string): Mark {
 
 /** Outcomes as one text, for the sink's own table. */
 export function outcomesText(outcomes: readonly Outcome[]): string {
-  return `[${outcomes.map(outcomeText).join(',')}]`;
+  return `[${outcomes.length === 0 ? '' : piece(outcomes)}]`;
 }
 
 export function readOutcomes(text: string): Outcome[] {
@@ -88,21 +92,21 @@ function wholeOutcome(outcome: Outcome | ShortApplied): Outcome {
   return { command, link, entity, status: 'applied', key };
 }
 
-function outcomeText(outcome: Outcome): string {
-  if (outcome.status === 'applied') {
-    return `[${jsonText(outcome.entity)},${jsonText(outcome.command)},${jsonText(outcome.link)},${jsonText(outcome.key)}]`;
-  }
-  if (outcome.status !== 'refused' || outcome.met === null) return JSON.stringify(outcome);
-  const text = JSON.stringify(outcome, int64AsList);
-  if (text.length <= MAX_IMAGE_LENGTH) return text;
-  return JSON.stringify({ ...outcome, met: withoutLargeValues(outcome.met) }, int64AsList);
+/** Some outcomes, as the elements of a JSON array. */
+function piece(outcomes: readonly Outcome[]): string {
+  return JSON.stringify(outcomes.map(shortOutcome), int64AsListWhereMet(outcomes)).slice(1, -1);
 }
 
-/** Texts that JSON writes as they are: nearly all identifiers and keys. */
-const PLAIN = /^[\w .:,@+/-]*$/;
+function shortOutcome(outcome: Outcome): Outcome | ShortApplied {
+  if (outcome.status === 'applied') return [outcome.entity, outcome.command, outcome.link, outcome.key];
+  if (outcome.status !== 'refused' || outcome.met === null) return outcome;
+  const length = Object.values(outcome.met).reduce<number>((sum, value) => sum + String(value).length, 0);
+  return length <= MAX_IMAGE_LENGTH ? outcome : { ...outcome, met: withoutLargeValues(outcome.met) };
+}
 
-function jsonText(text: string): string {
-  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
+/** Only an image holds bigints, and looking at every value takes time. */
+function int64AsListWhereMet(outcomes: readonly Outcome[]) {
+  return outcomes.some(({ status }) => status === 'refused') ? int64AsList : undefined;
 }
 
 /** A column that is missing was not sent: no large value is worth a message that nobody can take. */

@@ -172,6 +172,18 @@ describe.each(testedPostgres)('types on Postgres %s', (version) => {
     expect(await apply(sink, [remove('keyed', key, row)])).toMatchObject([{ status: 'applied', key }]);
   });
 
+  test('a text that is no number of its column stays within its row', async () => {
+    const texts = ['1,5', '{', 'NULL', '', '1}', '"'];
+    const batch = ['50.00', ...texts, '51.00'].map((exact, at) =>
+      insert('thing', { id: 50 + at, exact }, [], String(50 + at)),
+    );
+    expect(statuses(await apply(sink, batch))).toEqual(['applied', ...texts.map(() => 'failed'), 'applied']);
+    expect(await fixture.sql('SELECT id::int, exact FROM thing WHERE id BETWEEN 50 AND 60 ORDER BY id')).toEqual([
+      { id: 50, exact: '50.00' },
+      { id: 57, exact: '51.00' },
+    ]);
+  });
+
   test('a length is never cut and a scale never overflows in silence', async () => {
     const outcomes = await apply(sink, [
       insert('thing', { id: 30, name: 'x'.repeat(21) }, [], '30'),
