@@ -1,9 +1,10 @@
 import { observeChange } from './change.js';
 import { endDeletion } from './deletes.js';
 import { entry } from './entries.js';
-import { release } from './holds.js';
+import { isDouble, release } from './holds.js';
 import { allSnapshotsEnded } from './gates.js';
-import { mergeByMatch } from './match.js';
+
+import { mergeByMatch, refreshDoubles } from './match.js';
 import { reconcile } from './reconcile.js';
 import { rereadReferences } from './references.js';
 import { entryOfPhase, finishPhase, visitInPhase, visitVanished } from './snapshot.js';
@@ -45,17 +46,25 @@ export function goOn(turn: Turn): void {
 }
 
 function doOne(turn: Turn, work: Extract<Work, { what: 'link' | 'waiting' }>): void {
-  if (work.what === 'waiting') {
-    const events = takeWaiting(turn, work.command);
-    for (const event of events) observeChange(turn, event);
-    // Our outcome came in a transaction of its own: those in which the waiting records were deleted are over.
-    for (const { operation, system, entity, transaction } of events) {
-      if (operation === 'delete') turn.queue({ what: 'ending', system, entity, transaction });
-    }
-    return;
-  }
+  if (work.what === 'waiting') return replayWaiting(turn, work.command);
   const link = turn.link(work.link);
-  if (link !== null && link.tombstoneMicros === null) reconcile(turn, link);
+  if (link === null || link.tombstoneMicros !== null) return;
+  if (Object.values(link.members).some(isDouble)) refreshDoubles(turn, link);
+  reconcile(turn, link);
+}
+
+/** What waited for a command's outcome happens now (rule 4). */
+function replayWaiting(turn: Turn, command: string): void {
+  const events = takeWaiting(turn, command);
+  // A key that a record bears by now is that of our own insert: the one that waited was deleted before it, known to nobody.
+  const reused = new Set(
+    events.map(({ key }) => key).filter((key) => turn.linkOfRecord(events[0]!.system, events[0]!.entity, key) !== null),
+  );
+  for (const event of events) if (!reused.has(event.key)) observeChange(turn, event);
+  // Our outcome came in a transaction of its own: those in which the waiting records were deleted are over.
+  for (const { operation, system, entity, transaction } of events) {
+    if (operation === 'delete') turn.queue({ what: 'ending', system, entity, transaction });
+  }
 }
 
 /** Walks on over the links of an index entry, at most `limit` of them; returns how many it has visited. */
@@ -66,6 +75,7 @@ function walk(turn: Turn, item: WorkItem, limit: number): number {
   for (const key of keys) {
     const link = turn.link(linkOfKey(key));
     if (link !== null) visit(turn, work, link);
+    if (link !== null && work.what === 'match' && (after !== null || keys.length > 1)) refreshDoubles(turn, link);
   }
   if (keys.length === limit) turn.queue(work, keys.at(-1)!);
   else if (work.what === 'snapshot') finishPhase(turn, work.system, work.entity, work.phase);

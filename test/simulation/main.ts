@@ -66,8 +66,8 @@ function report(result: Campaign): void {
     const line = `${configuration.padEnd(width)}  ${runs} runs, ${failed} failed${broken.length > 0 ? ` (${broken.join(', ')})` : ''}`;
     process.stdout.write(`${line}${reasons.length > 0 ? `; held at the end: ${reasons.join(', ')}` : ''}\n`);
   }
-  const { runs, failed, seconds } = result;
-  process.stdout.write(`${runs} runs, ${failed} failed, ${(runs / seconds).toFixed(0)} runs/s\n`);
+  const { runs, failed, cpuSeconds } = result;
+  process.stdout.write(`${runs} runs, ${failed} failed, ${(runs / cpuSeconds).toFixed(0)} runs per processor second\n`);
 }
 
 process.exitCode = await main();

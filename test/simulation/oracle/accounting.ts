@@ -97,10 +97,23 @@ class Accounts {
     return this.userChanges.some((later) => {
       if (later.entity !== change.entity || later.before === null || later === change) return false;
       if (later.order < change.order) return false;
+      if (later.after === null && !this.isShownTo(later, field) && this.isSameThing(later, change)) return true;
       const seen = fieldOf(later.entity, later.system, field.name, later.before);
       if (!sameThere(field, seen, value, change.system === later.system)) return false;
       return later.after === null || !same(field, fieldOf(later.entity, later.system, field.name, later.after), value);
     });
+  }
+
+  /** A deletion where the field is never written cannot have seen it and yet is clean, as DESIGN.md has it. */
+  private isShownTo({ entity, system }: RecordChange, field: FieldConfig): boolean {
+    const config = entity.systems[system]!;
+    return config.written && !config.notWritten.includes(field.name);
+  }
+
+  private isSameThing(left: RecordChange, right: RecordChange): boolean {
+    const links = this.final.linksOfRecord.get(recordName(left.system, left.entity.name, left.key));
+    const others = this.final.linksOfRecord.get(recordName(right.system, right.entity.name, right.key));
+    return [...(links?.keys() ?? [])].some((link) => others?.has(link));
   }
 
   private isDecided({ change, field, value }: Edit): boolean {
@@ -139,7 +152,9 @@ class Accounts {
     if (!entity.systems[system]!.captured || this.isDeletionDecided(deletion)) return [];
     const name = recordName(system, entity.name, key);
     const violations: Violation[] = [];
-    for (const link of this.final.linksOfRecord.get(name) ?? []) {
+    const reusedFrom = this.nextOfKey(deletion);
+    for (const [link, since] of this.final.linksOfRecord.get(name) ?? []) {
+      if (since > reusedFrom) continue;
       const canonical = this.final.links.get(link);
       if (!canonical?.fields || this.isBackUnder(deletion)) continue;
       for (const [other, otherKey] of Object.entries(canonical.keys)) {
@@ -153,6 +168,14 @@ class Accounts {
       }
     }
     return violations;
+  }
+
+  /** When the next record got the key of the deleted one. */
+  private nextOfKey({ system, entity, key, order }: RecordChange): number {
+    const next = this.changes.find(
+      (later) => later.order > order && later.system === system && later.entity === entity && later.key === key,
+    );
+    return next?.order ?? Number.POSITIVE_INFINITY;
   }
 
   private isDeletionDecided({ system, entity, key }: RecordChange): boolean {

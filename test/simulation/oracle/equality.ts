@@ -119,7 +119,7 @@ class Equality {
     const byCode = new Map<Value, string[]>();
     for (const [key, row] of this.table(system, entity).rows) {
       if (!isPresent(config, row)) continue;
-      const kept = config.delete === 'never' || config.delete === 'unlink';
+      const kept = !config.written || config.delete === 'never' || config.delete === 'unlink';
       if (!kept && config.captured && !this.linkOfRecord.has(recordName(system, entity.name, key))) {
         this.report('I13', `${recordName(system, entity.name, key)} is in no link`);
       }

@@ -131,19 +131,20 @@ export interface Final {
   readonly links: ReadonlyMap<string, CanonicalOutput>;
   /** By link and system. */
   readonly holds: ReadonlyMap<string, NonNullable<HoldOutput['hold']>>;
-  /** By system, entity and key: every link that ever named the record. */
-  readonly linksOfRecord: ReadonlyMap<string, ReadonlySet<string>>;
+  /** By system, entity and key: every link that ever named the record, with the first time that it did. */
+  readonly linksOfRecord: ReadonlyMap<string, ReadonlyMap<string, number>>;
 }
 
 export function finalOf(observed: Observed): Final {
   const links = new Map<string, CanonicalOutput>();
-  const linksOfRecord = new Map<string, Set<string>>();
-  for (const { what } of observed.canonical) {
+  const linksOfRecord = new Map<string, Map<string, number>>();
+  for (const { order, what } of observed.canonical) {
     links.set(what.link, what);
     for (const [system, key] of Object.entries(what.keys)) {
       const name = recordName(system, what.entity, key);
-      const known = linksOfRecord.get(name) ?? new Set();
-      linksOfRecord.set(name, known.add(what.link));
+      const known = linksOfRecord.get(name) ?? new Map<string, number>();
+      if (!known.has(what.link)) known.set(what.link, order);
+      linksOfRecord.set(name, known);
     }
   }
   const holds = new Map<string, NonNullable<HoldOutput['hold']>>();
