@@ -1,7 +1,6 @@
-import { DuologError } from '../errors/duolog-error.js';
 import type { Lease, Log, LogProducer, LogReader, LogRecord, TopicFinding, TopicSpec } from '../log/contract.js';
 import { Client, type KafkaLogOptions } from './client.js';
-import { asDuologError, protocolType } from './kafka-errors.js';
+import { asDuologError } from './kafka-errors.js';
 import type { Admin } from './kafkajs.js';
 import type { Cluster } from './kafkajs-types.js';
 import { leaseOf } from './lease.js';
@@ -16,6 +15,7 @@ export type { KafkaLogOptions, SaslOptions } from './client.js';
 export type { LogObserver } from './observer.js';
 
 const TIMEOUT_MS = 30_000;
+const MISSING_AFTER_MS = 3_000;
 
 /** Connects to Kafka. @throws DuologError KAFKA_UNREACHABLE, KAFKA_NOT_ALLOWED, KAFKA_CLIENT_VERSION. */
 export async function openLog(options: KafkaLogOptions): Promise<Log> {
@@ -100,11 +100,11 @@ class KafkaLog implements Log {
 
   async #ask<T>(doing: string, question: () => Promise<T>): Promise<T> {
     try {
-      return await withRetries({ cluster: this.cluster, timeoutMs: TIMEOUT_MS }, question);
+      return await withRetries(
+        { cluster: this.cluster, timeoutMs: TIMEOUT_MS, missingAfterMs: MISSING_AFTER_MS },
+        question,
+      );
     } catch (error) {
-      if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') {
-        throw new DuologError('KAFKA_TOPIC_MISSING', `Kafka knows no such topic, ${doing}`, { cause: error });
-      }
       throw asDuologError(error, doing);
     }
   }

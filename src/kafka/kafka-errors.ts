@@ -66,6 +66,11 @@ export function protocolType(error: unknown): string | null {
   return innermost(error).type ?? null;
 }
 
+/** The topic is missing; or it is new, or the broker has just started, and it will be known in a moment. */
+export function isMissingTopic(error: unknown): boolean {
+  return protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION';
+}
+
 /** The error for whoever runs Duolog. `doing` completes "Kafka refused …": it names topics and groups, never a value. */
 export function asDuologError(error: unknown, doing: string): DuologError {
   if (error instanceof DuologError) return error;
@@ -78,6 +83,9 @@ export function asDuologError(error: unknown, doing: string): DuologError {
     return new DuologError('KAFKA_MESSAGE_TOO_LARGE', `A message is larger than its topic allows, ${why}`, {
       cause: error,
     });
+  }
+  if (isMissingTopic(error)) {
+    return new DuologError('KAFKA_TOPIC_MISSING', `Kafka knows no such topic, ${doing}`, { cause: error });
   }
   switch (remedy(error)) {
     case 'fenced':

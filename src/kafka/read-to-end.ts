@@ -9,6 +9,7 @@ import { withRetries } from './retry.js';
 
 const LIMITS: FetchLimits = { maxWaitMs: 100, maxBytes: 8 * 2 ** 20, maxTopicBytes: 8 * 2 ** 20 };
 const TIMEOUT_MS = 60_000;
+const MISSING_AFTER_MS = 3_000;
 /** So often a fetch of one topic alone must bring nothing at all before there is nothing. */
 const EMPTY_FETCHES = 3;
 
@@ -28,20 +29,19 @@ export async function readToEnd(
   offset: number,
   onRecords: (records: readonly LogRecord[]) => void | Promise<void>,
 ): Promise<number> {
+  const doing = `reading ${topic} to its end`;
   const cluster = await client.cluster().catch((error: unknown) => {
-    throw asDuologError(error, `reading ${topic}`);
+    throw asDuologError(error, doing);
   });
   try {
-    const { earliest, highWatermark } = await withRetries({ cluster, timeoutMs: TIMEOUT_MS }, () =>
-      boundsOf(cluster, topic),
-    );
+    const { earliest, highWatermark } = await withRetries(
+      { cluster, timeoutMs: TIMEOUT_MS, missingAfterMs: MISSING_AFTER_MS },
+      () => boundsOf(cluster, topic),
+    ).catch((error: unknown) => {
+      throw asDuologError(error, doing);
+    });
     if (offset < earliest || offset > highWatermark) throw outOfRangeError(topic, offset, { earliest, highWatermark });
     return await readUntil(cluster, { topic, offset, end: highWatermark }, onRecords);
-  } catch (error) {
-    if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') {
-      throw new DuologError('KAFKA_TOPIC_MISSING', `The topic ${topic} is missing`, { cause: error });
-    }
-    throw asDuologError(error, `reading ${topic} to its end`);
   } finally {
     await cluster.disconnect().catch(() => undefined);
   }
@@ -86,8 +86,8 @@ function fetchOne(cluster: Cluster, topic: string, offset: number): Promise<Fetc
     // A throttled broker answers without the topic.
     return fetched ?? throttled();
   }).catch(async (error: unknown) => {
-    if (protocolType(error) !== 'OFFSET_OUT_OF_RANGE') throw error;
-    throw (await outOfRange(cluster, topic, offset)) ?? error;
+    const found = protocolType(error) === 'OFFSET_OUT_OF_RANGE' ? await outOfRange(cluster, topic, offset) : null;
+    throw found ?? asDuologError(error, `reading ${topic} to its end`);
   });
   // It is awaited when the records before it have been worked on.
   fetching.catch(() => undefined);

@@ -3,9 +3,10 @@ import { DuologError } from '../errors/duolog-error.js';
 import type { LogReader, LogRecord, PollOptions } from '../log/contract.js';
 import type { Client } from './client.js';
 import { type FetchedTopic, type FetchLimits, fetchFrom } from './fetch.js';
-import { asDuologError, protocolType, remedy } from './kafka-errors.js';
+import { asDuologError, isMissingTopic, protocolType, remedy } from './kafka-errors.js';
 import type { Cluster } from './kafkajs-types.js';
 import { outOfRange } from './offsets.js';
+import { withRetries } from './retry.js';
 
 interface TopicState {
   readonly topic: string;
@@ -25,6 +26,8 @@ interface TopicState {
 const LIMITS: FetchLimits = { maxWaitMs: 100, maxBytes: 8 * 2 ** 20, maxTopicBytes: 2 * 2 ** 20 };
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 1_000;
+const OPEN_TIMEOUT_MS = 30_000;
+const OPEN_MISSING_AFTER_MS = 3_000;
 /** A topic may be unknown for a moment while a broker starts; after this it is missing. */
 const MISSING_AFTER_MS = 15_000;
 /** A replica that lags may call an offset out of range that is not. */
@@ -39,14 +42,9 @@ export async function openReader(
   const topics = start.map(({ topic }) => topic);
   try {
     cluster = await client.cluster();
-    if (topics.length > 0) await cluster.addMultipleTargetTopics(topics);
+    await findTopics(cluster, topics);
   } catch (error) {
     await cluster?.disconnect().catch(() => undefined);
-    if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') {
-      throw new DuologError('KAFKA_TOPIC_MISSING', `One of these topics is missing: ${topics.join(', ')}`, {
-        cause: error,
-      });
-    }
     throw asDuologError(error, `reading ${topics.join(', ')}`);
   }
   return new DirectReader(client, cluster, start);
@@ -211,11 +209,9 @@ class DirectReader implements LogReader {
     const type = protocolType(error);
     if (type === 'OFFSET_OUT_OF_RANGE') {
       this.#failure = await this.#whatIsOutOfRange(states);
-    } else if (type === 'UNKNOWN_TOPIC_OR_PARTITION') {
+    } else if (isMissingTopic(error)) {
       this.#missingSinceMs ??= performance.now();
-      if (performance.now() - this.#missingSinceMs > MISSING_AFTER_MS) {
-        this.#failure = new DuologError('KAFKA_TOPIC_MISSING', `Kafka knows no such topic, ${doing}`, { cause: error });
-      }
+      if (performance.now() - this.#missingSinceMs > MISSING_AFTER_MS) this.#failure = asDuologError(error, doing);
     } else if (remedy(error) === 'fatal') {
       this.#failure = asDuologError(error, doing);
     }
@@ -253,6 +249,13 @@ class DirectReader implements LogReader {
     clearTimeout(timer);
     this.#wake = null;
   }
+}
+
+async function findTopics(cluster: Cluster, topics: readonly string[]): Promise<void> {
+  if (topics.length === 0) return;
+  await withRetries({ cluster, timeoutMs: OPEN_TIMEOUT_MS, missingAfterMs: OPEN_MISSING_AFTER_MS }, () =>
+    cluster.addMultipleTargetTopics(topics),
+  );
 }
 
 function leaderOf(cluster: Cluster, topic: string): string[] {

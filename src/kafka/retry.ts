@@ -1,11 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Remedy, remedy } from './kafka-errors.js';
+import { isMissingTopic, type Remedy, remedy } from './kafka-errors.js';
 import type { Cluster } from './kafkajs-types.js';
 
 export interface RetryOptions {
   readonly cluster: Cluster;
   readonly timeoutMs: number;
-  readonly signal?: AbortSignal;
+  /** A topic that is unknown for longer is missing; a new one takes a moment to be known everywhere. */
+  readonly missingAfterMs?: number;
   /** Told before each further try; may throw to give up. */
   readonly onRetry?: (remedy: Remedy, error: unknown) => void;
 }
@@ -13,21 +14,24 @@ export interface RetryOptions {
 /** A step of the broker is seldom longer under way than this. */
 const MAX_BUSY_PAUSE_MS = 16;
 const MAX_PAUSE_MS = 250;
+const MISSING_AFTER_MS = 15_000;
 
 /**
  * Does something with a cluster until it succeeds, the time is over or trying again cannot help; throws the last error.
  * Between tries it brings the metadata up to date where the error says that they are stale.
  */
 export async function withRetries<T>(options: RetryOptions, attempt: () => Promise<T>): Promise<T> {
-  const deadline = performance.now() + options.timeoutMs;
+  const startMs = performance.now();
+  const missingAfterMs = Math.min(options.missingAfterMs ?? MISSING_AFTER_MS, options.timeoutMs);
   for (let tries = 0; ; tries++) {
     try {
       return await attempt();
     } catch (error) {
       const what = remedy(error);
-      if (what === 'fatal' || what === 'fenced' || options.signal?.aborted) throw error;
+      if (what === 'fatal' || what === 'fenced') throw error;
       const pauseMs = pauseAfter(what, tries);
-      if (performance.now() + pauseMs >= deadline) throw error;
+      const limitMs = isMissingTopic(error) ? missingAfterMs : options.timeoutMs;
+      if (performance.now() + pauseMs - startMs >= limitMs) throw error;
       options.onRetry?.(what, error);
       await refresh(options.cluster, what);
       await delay(pauseMs);

@@ -47,12 +47,17 @@ export class KafkaProxy {
 
   cutOff(): void {
     this.#unreachable = true;
-    for (const socket of this.#sockets) socket.destroy();
+    this.breakConnections();
   }
 
   /** New connections fail from now on; those there are last until a fate breaks them. */
   refuse(): void {
     this.#unreachable = true;
+  }
+
+  /** Breaks the connections there are; new ones are served. */
+  breakConnections(): void {
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   async close(): Promise<void> {
