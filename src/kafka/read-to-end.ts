@@ -17,8 +17,8 @@ const EMPTY_FETCHES = 3;
 const STANDSTILL_MS = 90_000;
 
 /**
- * Hands out all records from the offset to the end that were committed before the call, and returns the offset that
- * follows. A transaction may be committed and not readable yet, while the broker writes its markers: so the end is that
+ * Hands out all records from the offset on that were committed before the call, maybe some later ones, and returns the
+ * offset that follows. A transaction may be committed and not readable yet, while the broker writes its markers: so the end is that
  * of all that is written, and what is still open there is waited for.
  * The next fetch is under way while the caller works on the last.
  * @throws DuologError KAFKA_OFFSET_OUT_OF_RANGE, KAFKA_TOPIC_MISSING, KAFKA_UNREACHABLE.
@@ -66,15 +66,14 @@ async function readUntil(
     emptyFetches = nextOffset === next && stableOffset >= end ? emptyFetches + 1 : 0;
     next = emptyFetches >= EMPTY_FETCHES ? end : nextOffset;
     fetching = next < end ? fetchOne(cluster, topic, next) : null;
-    const wanted = (records.at(-1)?.offset ?? 0) < end ? records : records.filter((record) => record.offset < end);
     try {
-      if (wanted.length > 0) await onRecords(wanted);
+      if (records.length > 0) await onRecords(records);
     } catch (error) {
       await fetching?.catch(() => undefined);
       throw error;
     }
   }
-  return Math.max(end, range.offset);
+  return next;
 }
 
 function fetchOne(cluster: Cluster, topic: string, offset: number): Promise<FetchedTopic> {

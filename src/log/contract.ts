@@ -95,7 +95,8 @@ export interface Log {
   lease(group: string): Lease;
   reader(start: readonly { readonly topic: string; readonly offset: number }[]): Promise<LogReader>;
   /**
-   * All records from the offset on that were committed before the call, in batches; returns the offset that follows.
+   * All records from the offset on that were committed before the call, maybe some later ones, in batches; returns the
+   * offset that follows.
    * Compacted topics included. Transactions still open in the topic are waited for.
    */
   readToEnd(
