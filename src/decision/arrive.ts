@@ -3,7 +3,6 @@ import { Inconvertible } from '../mapping/convert.js';
 import { refreshMatch, setCanonical, withKey } from './canonical.js';
 import { place, revive } from './deletes.js';
 import { entry } from './entries.js';
-import { holdDouble } from './doubles.js';
 import type { ChangeEvent } from './events.js';
 import { mergeFirst } from './first-link.js';
 import { snapshotEnded } from './gates.js';
@@ -129,13 +128,5 @@ function found(turn: Turn, system: SystemIndex, arrival: Arrival, isOpen: boolea
   link.matching = isOpen ? 'open' : 'first-snapshot';
   const member = place(turn, link, system, arrival.key, arrival.row, arrival.transaction);
   mergeFirst(turn, link, system, member, arrival.setter);
-  if (isOpen && isOnlyWritten(system)) holdDouble(turn, link, system, member);
   return link;
-}
-
-/** No other system can show that the record is a duplicate by lacking it. */
-function isOnlyWritten(system: SystemIndex): boolean {
-  if (!system.plan.written) return false;
-  for (const other of system.entity.systems.values()) if (other !== system && other.plan.written) return false;
-  return true;
 }

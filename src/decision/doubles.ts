@@ -1,28 +1,44 @@
-import { entry } from './entries.js';
 import { hold, release } from './holds.js';
-import type { SystemIndex } from './plan-index.js';
-import { linkOfKey } from './state.js';
+import { FEW, liveLinks } from './match.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 
 /**
- * Rule 13: the guard of an insert is not atomic, and it compares texts as they are where a match rule does not. A record
- * of ours that turns out to show a match value which another record there shows too is a double: held, until it is gone
- * or the values differ.
+ * Rules 2 and 13: where two links have a record in the same system with the same match value (the guard of an insert is
+ * not atomic, and it compares texts as they are where a match rule does not; or people made both), the younger one is
+ * held for people to see. Its edits go on as ever. Looked at when a match value comes or goes, so that the common path
+ * does not pay for it.
  */
-export function holdDouble(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft): void {
-  const match = member.match.find((one) => othersShow(turn, link, system, one));
-  if (match === undefined) return;
-  const detail = `${match.slice(0, match.indexOf('='))}: another record there shows the value of the one that was inserted`;
-  hold(turn, link, member, { reason: 'duplicate', group: null, detail });
+export function refreshDoubles(turn: Turn, link: LinkDraft): void {
+  for (const system in link.members) {
+    const member = link.members[system]!;
+    const older = member.seen === null || link.existence === 'deleted' ? null : olderDouble(turn, link, system);
+    const known = member.holds.find(isDoubleHold);
+    if (older === null) {
+      if (known !== undefined) release(turn, link, member, (one) => one === known);
+      continue;
+    }
+    const detail = `link ${older} has a record here with the same match value`;
+    if (known?.detail !== detail) hold(turn, link, member, { reason: 'duplicate', group: null, detail });
+  }
 }
 
-/** Ends such a hold once no other record there shows the same. */
-export function releaseDouble(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft): void {
-  if (!member.holds.some(({ lasting, reason }) => lasting && reason === 'duplicate')) return;
-  if (member.match.some((match) => othersShow(turn, link, system, match))) return;
-  release(turn, link, member, ({ lasting, reason }) => lasting && reason === 'duplicate');
+/** Some record of the link is held as one of several with the same match value in its system. */
+export function hasDouble(link: LinkDraft): boolean {
+  for (const system in link.members) if (link.members[system]!.holds.some(isDoubleHold)) return true;
+  return false;
 }
 
-function othersShow(turn: Turn, link: LinkDraft, system: SystemIndex, match: string): boolean {
-  return turn.find(entry.shows(system.system, system.entity.name, match), 2).some((key) => linkOfKey(key) !== link.id);
+function isDoubleHold({ reason, lasting }: MemberDraft['holds'][number]): boolean {
+  return lasting && reason === 'duplicate';
+}
+
+function olderDouble(turn: Turn, link: LinkDraft, system: string): string | null {
+  if (link.matching !== 'open') return null;
+  for (const match of link.match) {
+    for (const other of liveLinks(turn, link.entity, match, FEW)) {
+      if (other.id >= link.id) break;
+      if (other.members[system]?.seen != null) return other.id;
+    }
+  }
+  return null;
 }

@@ -61,9 +61,11 @@ export function setObstacles(turn: Turn, link: LinkDraft, member: MemberDraft, f
   turn.changed(link);
 }
 
-/** A person, or another value, must settle this group (or, with null, the record) first. */
+/** A person, or another value, must settle this group (or, with null, the record) first. A double that exists bars nothing. */
 export function isHeld(member: MemberDraft, group: string | null): boolean {
-  return member.holds.some((one) => one.lasting && one.attempt === null && one.group === group);
+  return member.holds.some(
+    (one) => one.lasting && one.attempt === null && one.group === group && one.reason !== 'duplicate',
+  );
 }
 
 /** The command that would be sent was refused or failed before and would be again (rule 8). */

@@ -2,7 +2,6 @@ import { Inconvertible } from '../mapping/convert.js';
 import type { Row, Value } from '../model/value.js';
 import { noteAgreement, queueMatches, releaseSettled, setGone, setSeen } from './canonical.js';
 import { observeDeletion } from './deletes.js';
-import { holdDouble } from './doubles.js';
 import type { ChangeEvent } from './events.js';
 import { mergeColumns } from './merge.js';
 import type { GroupIndex, MappedColumn, SystemIndex } from './plan-index.js';
@@ -88,7 +87,6 @@ export function confirm(
     if (column.refersTo !== null && raw !== (row[column.column] ?? null)) touchParent(turn, system, column, raw);
   }
   setSeen(turn, link, system, member, key, row);
-  if (command.operation === 'insert') holdDouble(turn, link, system, member);
   const rewritten: MappedColumn[] = [];
   for (const column of system.columns) {
     const inCommand = column.column in command.set || former === null;

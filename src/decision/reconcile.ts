@@ -2,7 +2,6 @@ import { Inconvertible } from '../mapping/convert.js';
 import { recordKey, type Row, type Value } from '../model/value.js';
 import { tellDeletions } from './decisions.js';
 import { hasSource } from './deletes.js';
-import { releaseDouble } from './doubles.js';
 import { allSnapshotsEnded, snapshotEnded } from './gates.js';
 import { hasFailed, isHeld, releaseOtherAttempts, setObstacles, type Obstacle } from './holds.js';
 import { duplicateIn } from './match.js';
@@ -37,7 +36,6 @@ export function reconcile(turn: Turn, link: LinkDraft): void {
 // ---------------------------------------------------------------- update
 
 function reconcilePresent(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft): void {
-  releaseDouble(turn, link, system, member);
   let set: Record<string, Value> | null = null;
   const obstacles: Obstacle[] = [];
   const groups = new Set<string>();

@@ -1,10 +1,10 @@
 import { observeChange } from './change.js';
 import { endDeletion } from './deletes.js';
+import { hasDouble, refreshDoubles } from './doubles.js';
 import { entry } from './entries.js';
-import { isDouble, release } from './holds.js';
+import { release } from './holds.js';
 import { allSnapshotsEnded } from './gates.js';
-
-import { mergeByMatch, refreshDoubles } from './match.js';
+import { mergeByMatch } from './match.js';
 import { reconcile } from './reconcile.js';
 import { rereadReferences } from './references.js';
 import { entryOfPhase, finishPhase, visitInPhase, visitVanished } from './snapshot.js';
@@ -49,7 +49,7 @@ function doOne(turn: Turn, work: Extract<Work, { what: 'link' | 'waiting' }>): v
   if (work.what === 'waiting') return replayWaiting(turn, work.command);
   const link = turn.link(work.link);
   if (link === null || link.tombstoneMicros !== null) return;
-  if (Object.values(link.members).some(isDouble)) refreshDoubles(turn, link);
+  if (hasDouble(link)) refreshDoubles(turn, link);
   reconcile(turn, link);
 }
 

@@ -1,6 +1,7 @@
 import { refreshMatch, setGone } from './canonical.js';
 import { place } from './deletes.js';
 import { mergeFirst } from './first-link.js';
+import { hold } from './holds.js';
 import type { SystemIndex } from './plan-index.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 
@@ -15,4 +16,9 @@ export function splitOff(turn: Turn, link: LinkDraft, system: SystemIndex, membe
   const placed = place(turn, own, system, key!, seen!, null);
   mergeFirst(turn, own, system, placed, { system: system.system, timeMicros: turn.timeMicros });
   refreshMatch(turn, own);
+  for (const other of system.entity.systems.values()) {
+    if (other === system || !other.plan.written) continue;
+    const detail = 'taken out of its link by the delete policy: it is not matched again by itself';
+    hold(turn, own, turn.member(own, other.system), { reason: 'approval', group: null, detail });
+  }
 }
