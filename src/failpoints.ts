@@ -1,3 +1,5 @@
+import { DuologError } from './errors/duolog-error.js';
+
 /**
  * Named places where a test can kill, freeze or break the process: before, inside and after each step of the commits.
  *
@@ -53,9 +55,7 @@ export const FAIL_POINTS: readonly FailPoint[] = [
   ...OTHER_POINTS,
 ];
 
-type Action =
-  | { readonly kind: 'kill' | 'stop' | 'throw' }
-  | { readonly kind: 'delay'; readonly milliseconds: number };
+type Action = { readonly kind: 'kill' | 'stop' | 'throw' } | { readonly kind: 'delay'; readonly milliseconds: number };
 
 interface Armed {
   readonly action: Action;
@@ -107,7 +107,7 @@ function reach(name: FailPoint, points: ReadonlyMap<string, Armed>): void {
       process.kill(process.pid, 'SIGSTOP');
       return block(1);
     case 'throw':
-      throw new Error(`fail point ${name}`);
+      throw new DuologError('FAIL_POINT', `fail point ${name}`);
     case 'delay':
       return block(action.milliseconds);
   }

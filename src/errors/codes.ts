@@ -30,6 +30,7 @@ export const ERROR_KINDS = {
     hint: 'Name the configuration file with --config, or start in its folder.',
   },
   CONNECTOR_UNKNOWN: { retry: 'never', hint: 'Use one of the kinds named in the message under `connector`.' },
+  FAIL_POINT: { retry: 'now', hint: 'A test armed this place with DUOLOG_FAIL_POINTS.' },
   HISTORY_MISSING: {
     retry: 'operator',
     hint: 'Start the sync under a new prefix: what it would have to read has been deleted.',

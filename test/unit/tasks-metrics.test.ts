@@ -1,0 +1,39 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { DuologMetrics } from '../../src/tasks/metrics.js';
+
+const NOW_MS = 1_700_000_100_000;
+const LABELS = { stage: 'sink', sync: 's', system: 'crm' } as const;
+
+describe('metrics', () => {
+  it('are the ones that the documentation lists, with the same types and labels', async () => {
+    const metrics = new DuologMetrics(() => NOW_MS);
+    const stage = metrics.stage(LABELS);
+    stage.committed(1, 1, 1);
+    const shown = await metrics.registry.getMetricsAsJSON();
+    const own = shown.filter(({ name }) => name.startsWith('duolog_')).map(({ name, type }) => `${name} ${type}`);
+    const documented = readFileSync('docs/metrics.md', 'utf8').matchAll(/^\| `(duolog_\w+)` \| (\w+) \|/gm);
+    expect(Array.from(documented, ([, name, type]) => `${name} ${type}`).sort()).toEqual(own.sort());
+  });
+
+  it('show a lag that grows while a task is stuck and is 0 when it has caught up', async () => {
+    let nowMs = NOW_MS;
+    const metrics = new DuologMetrics(() => nowMs);
+    const stage = metrics.stage(LABELS);
+    const lag = async () => /^duolog_lag_seconds{.*} (\S+)$/m.exec(await metrics.registry.metrics())?.[1];
+    stage.behind('crm', NOW_MS * 1000 - 2_000_000);
+    expect(await lag()).toBe('2');
+    nowMs += 5000;
+    expect(await lag()).toBe('7');
+    stage.behind('crm', null);
+    expect(await lag()).toBe('0');
+  });
+
+  it('count holds when somebody looks, and no longer once another process has the sync', async () => {
+    const metrics = new DuologMetrics(() => NOW_MS);
+    metrics.countHolds('s', () => new Map([['company', new Map([['failed', 3]] as const)]]));
+    expect(await metrics.registry.metrics()).toContain('duolog_holds{sync="s",entity="company",reason="failed"} 3');
+    metrics.countHolds('s', null);
+    expect(await metrics.registry.metrics()).not.toContain('duolog_holds{');
+  });
+});
