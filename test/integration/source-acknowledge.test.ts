@@ -172,6 +172,8 @@ describe.each(testedPostgres)('what is confirmed to Postgres %i', (version) => {
     await readUntil(source!, store, snapshotDone(store, 'company'));
     const another = await connect(url);
     await another.query(`BEGIN; INSERT INTO company VALUES (1)`);
+    // A commit flushes the log, so that the heartbeat comes to stand behind the open transaction's row.
+    await client.query(`INSERT INTO other VALUES (1)`);
     const heartbeats = () => store.batches.filter((batch) => batch.kind === 'heartbeat').length;
     const already = heartbeats();
     await readUntil(source!, store, () => heartbeats() >= already + 2);
