@@ -9,7 +9,7 @@ import { createTopics, startTask } from './tasks.js';
 import type { Scenario } from './workload.js';
 import { World } from './world.js';
 
-const MAX_DRAIN_ROUNDS = 150;
+const MAX_DRAIN_ROUNDS = 400;
 
 export interface Verdict {
   readonly violations: readonly Violation[];

@@ -17,6 +17,8 @@ export class SimulatedProcess implements Client {
   private onStopped: (() => void) | null = null;
   private dead = false;
   private started = false;
+  /** False once its last step found nothing to do. */
+  busy = true;
   /** Taken for dead by the broker, and yet alive. */
   leftBehind = false;
   /** Errors by which the task's lives ended. */
@@ -34,6 +36,7 @@ export class SimulatedProcess implements Client {
   async step(roundTrips: number): Promise<void> {
     if (this.dead) return;
     this.allowance = roundTrips;
+    this.busy = true;
     const stopped = new Promise<void>((resolve) => {
       this.onStopped = resolve;
     });

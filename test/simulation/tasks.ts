@@ -113,6 +113,7 @@ function pausing(task: Task, process: SimulatedProcess): Task {
     open: () => task.open(),
     step: async () => {
       const busy = await task.step();
+      process.busy = busy;
       await process.idle();
       return busy;
     },

@@ -89,24 +89,26 @@ export class World {
     }
   }
 
-  /** Users leave, nothing fails any more, and every task goes on until nothing happens. False if that never comes. */
+  /** Users leave, nothing fails any more, and every task goes on until nothing happens, however long one waits. */
   async drain(maxRounds: number): Promise<boolean> {
     this.users.leave();
     this.leftBehind.clear();
-    const tasks = taskNames(this.config);
-    let quietRounds = 0;
+    const processes = taskNames(this.config).map((task) => this.process(task));
+    for (const process of processes) {
+      process.cut(Number.POSITIVE_INFINITY);
+      process.records = null;
+      process.slow = null;
+    }
+    let waits = 0;
+    let activity = this.activity();
     for (let round = 0; round < maxRounds; round++) {
-      const before = this.activity();
-      for (const task of tasks) {
-        const process = this.process(task);
-        process.cut(Number.POSITIVE_INFINITY);
-        process.records = null;
-        process.slow = null;
-        await process.step(Number.POSITIVE_INFINITY);
-      }
-      this.nowMs += quietRounds > 0 ? 60_000 : 1;
-      quietRounds = this.activity() === before ? quietRounds + 1 : 0;
-      if (quietRounds > 4) return true;
+      for (const process of processes) await process.step(Number.POSITIVE_INFINITY);
+      this.nowMs += 1;
+      if (processes.some(({ busy }) => busy)) continue;
+      waits = this.activity() === activity ? waits + 1 : 0;
+      if (waits > 3) return true;
+      activity = this.activity();
+      this.nowMs += 60_000;
     }
     return false;
   }

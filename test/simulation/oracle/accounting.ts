@@ -96,7 +96,8 @@ class Accounts {
   private isSuperseded({ change, field, value }: Edit): boolean {
     return this.userChanges.some((later) => {
       if (later.entity !== change.entity || later.before === null || later === change) return false;
-      if (later.order < change.order) return false;
+      // A value that both show where they are linked was seen by both, whoever was first.
+      if (later.order < change.order && !this.isSameThing(later, change)) return false;
       if (later.after === null && !this.isShownTo(later, field) && this.isSameThing(later, change)) return true;
       const seen = fieldOf(later.entity, later.system, field.name, later.before);
       if (!sameThere(field, seen, value, change.system === later.system)) return false;

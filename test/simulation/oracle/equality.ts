@@ -95,10 +95,25 @@ class Equality {
    */
   private isMeantToLack(canonical: CanonicalOutput, system: string): boolean {
     const entity = this.observed.world.entities.find(({ name }) => name === canonical.entity)!;
+    if (this.wasUnlinked(canonical)) return true;
     const keeping = Object.keys(canonical.keys).every((other) =>
       ['never', 'unlink'].includes(entity.systems[other]!.delete),
     );
     return keeping && this.wasDeleted(canonical.link, entity, system);
+  }
+
+  /** Its only record was taken out of a deleted link (delete: unlink). */
+  private wasUnlinked({ entity: name, keys }: CanonicalOutput): boolean {
+    const entity = this.observed.world.entities.find((one) => one.name === name)!;
+    const records = Object.entries(keys);
+    const [system, key] = records[0] ?? ['', ''];
+    if (records.length !== 1 || entity.systems[system]!.delete !== 'unlink') return false;
+    return this.observed.decisions.some(
+      ({ what }) =>
+        what.entity === name &&
+        what.decision === 'lost-deletion' &&
+        what.fields.some(({ sides }) => sides.some((side) => side.system === system && side.key === key)),
+    );
   }
 
   private wasDeleted(link: string, entity: EntityConfig, system: string): boolean {
@@ -120,8 +135,9 @@ class Equality {
     for (const [key, row] of this.table(system, entity).rows) {
       if (!isPresent(config, row)) continue;
       const kept = !config.written || config.delete === 'never' || config.delete === 'unlink';
-      if (!kept && config.captured && !this.linkOfRecord.has(recordName(system, entity.name, key))) {
-        this.report('I13', `${recordName(system, entity.name, key)} is in no link`);
+      const name = recordName(system, entity.name, key);
+      if (!kept && config.captured && !this.linkOfRecord.has(name) && !this.isHeldToBeDeleted(system, name)) {
+        this.report('I13', `${name} is in no link`);
       }
       const value = codeOf(entity, system, row);
       if (value !== null) byCode.set(value, [...(byCode.get(value) ?? []), key]);
@@ -129,6 +145,12 @@ class Equality {
     for (const [value, keys] of byCode) {
       if (keys.length > 1) for (const key of keys) this.verifyNoDouble(entity, system, key, value);
     }
+  }
+
+  /** Its link is deleted, but a hold keeps the record. */
+  private isHeldToBeDeleted(system: string, name: string): boolean {
+    const links = this.final.linksOfRecord.get(name);
+    return links !== undefined && [...links.keys()].some((link) => this.final.holds.has(`${link} ${system}`));
   }
 
   /** We must not have inserted a record where its match value was to be seen already, unless it is held now. */
