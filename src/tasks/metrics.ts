@@ -19,6 +19,8 @@ const RECORDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 /** Holds that wait now, by entity and reason. */
 export type CountHolds = () => ReadonlyMap<string, ReadonlyMap<HoldReason, number>>;
 
+type MakeGauge = (name: string, help: string, labels: readonly string[], collect?: () => void) => Gauge<string>;
+
 /** Every figure that /metrics shows of the tasks; docs/metrics.md explains each, a test keeps both lists equal. */
 export class DuologMetrics {
   readonly registry = new Registry();
@@ -40,7 +42,7 @@ export class DuologMetrics {
     const { registry } = this;
     const counter = (name: string, help: string, labels: readonly string[]) =>
       new Counter({ name, help, labelNames: labels, registers: [registry] });
-    const gauge = (name: string, help: string, labels: readonly string[], collect?: () => void) =>
+    const gauge: MakeGauge = (name, help, labels, collect) =>
       new Gauge({
         name,
         help,
@@ -54,16 +56,6 @@ export class DuologMetrics {
     this.messages = counter('duolog_messages_total', 'Messages given out.', TASK_LABELS);
     this.batch = histogram('duolog_batch_records', 'Records of one transaction.', RECORDS);
     this.transaction = histogram('duolog_transaction_seconds', 'From taking a batch to its commit.', SECONDS);
-    const lag = gauge(
-      'duolog_lag_seconds',
-      'Age of the last thing done while more is known to wait; 0 when a task has caught up.',
-      TASK_LABELS,
-      () => {
-        for (const { labels, sinceMicros } of this.behind.values()) {
-          lag.set({ ...labels }, sinceMicros === null ? 0 : Math.max(0, nowMs() / 1000 - sinceMicros / 1e6));
-        }
-      },
-    );
     this.inFlight = gauge('duolog_commands_in_flight', 'Commands read and not yet answered.', ['sync', 'system']);
     this.deferred = gauge('duolog_commands_deferred', 'Commands whose row somebody else has locked.', [
       'sync',
@@ -75,6 +67,28 @@ export class DuologMetrics {
       'entity',
       'decision',
     ]);
+    this.restarts = counter(
+      'duolog_task_restarts_total',
+      'Lives of a task that ended with an error or without its lease.',
+      TASK_LABELS,
+    );
+    this.phase = gauge('duolog_task_phase', '1 for the phase that a task is in.', [...TASK_LABELS, 'phase']);
+    this.watch(gauge, nowMs);
+    collectDefaultMetrics({ register: registry });
+  }
+
+  /** Figures that are asked for when somebody looks. */
+  private watch(gauge: MakeGauge, nowMs: () => number): void {
+    const lag = gauge(
+      'duolog_lag_seconds',
+      'Age of the last thing done while more is known to wait; 0 when a task has caught up.',
+      TASK_LABELS,
+      () => {
+        for (const { labels, sinceMicros } of this.behind.values()) {
+          lag.set({ ...labels }, sinceMicros === null ? 0 : Math.max(0, nowMs() / 1000 - sinceMicros / 1e6));
+        }
+      },
+    );
     const holds = gauge('duolog_holds', 'Records that wait, and why.', ['sync', 'entity', 'reason'], () => {
       holds.reset();
       for (const [sync, count] of this.holdCounters) {
@@ -83,12 +97,6 @@ export class DuologMetrics {
         }
       }
     });
-    this.restarts = counter(
-      'duolog_task_restarts_total',
-      'Lives of a task that ended with an error or without its lease.',
-      TASK_LABELS,
-    );
-    this.phase = gauge('duolog_task_phase', '1 for the phase that a task is in.', [...TASK_LABELS, 'phase']);
     const retained = gauge(
       'duolog_source_retained_bytes',
       'Bytes of log that a system keeps for us.',
@@ -105,7 +113,6 @@ export class DuologMetrics {
         for (const [entity, progress] of Object.entries(snapshot)) rows.set({ system, entity }, progress.rows);
       }
     });
-    collectDefaultMetrics({ register: registry });
   }
 
   stage(labels: TaskLabels): StageMetrics {
