@@ -147,14 +147,17 @@ interface Seen {
 describe('duolog where something is wrong', () => {
   it('check names the column that is not there, with its place in the file', async () => {
     const broken = await companyPair();
-    await broken.configure((text) => text.replace('vat: comp_vat', 'vat: comp_vta'));
-    const { code, text } = await duolog(broken, 'check');
-    expect(text).toMatch(/duolog\.yaml:18:\d+ .*public\.company has no column comp_vta\. Did you mean "comp_vat"\?/);
-    expect(code).toBe(1);
-    const run = await duolog(broken, 'run');
-    expect(run.text).toContain('CONFIG_INVALID');
-    expect(run.code).toBe(2);
-    await broken.close();
+    try {
+      await broken.configure((text) => text.replace('vat: comp_vat', 'vat: comp_vta'));
+      const { code, text } = await duolog(broken, 'check');
+      expect(text).toMatch(/duolog\.yaml:18:\d+ .*public\.company has no column comp_vta\. Did you mean "comp_vat"\?/);
+      expect(code).toBe(1);
+      const run = await duolog(broken, 'run');
+      expect(run.text).toContain('CONFIG_INVALID');
+      expect(run.code).toBe(2);
+    } finally {
+      await broken.close();
+    }
   });
 
   it('check goes on where one part does not answer, and shows no password', async () => {
