@@ -3,6 +3,7 @@ import type { PostgresSink } from '../../connectors/postgres/sink.js';
 import type { EntitySystemPlan } from '../../src/plan/plan.js';
 import {
   apply,
+  BIRTH,
   insert,
   remove,
   type SinkFixture,
@@ -120,6 +121,38 @@ describe.each(testedPostgres)('apply on Postgres %s', (version) => {
     expect(opened.progress).toEqual({ lowest: 7, answered: batch.map(({ offset }) => offset) });
     expect(opened.birth).toBe('birth-1');
     sink = await fixture.opened(...(await Promise.all([fixture.plan('company', { generatesKey: true })])));
+  });
+
+  test('the progress of another birth is not told, and the next batch replaces it', async () => {
+    const other = fixture.sink([company]);
+    const first = await other.open('birth-2');
+    expect(first).toMatchObject({ birth: BIRTH, progress: null, unpublished: [] });
+    await apply(other, [update('company', '14', { name: 'Company 14' }, { name: 'Fourteenth' })]);
+    const again = await other.open('birth-2');
+    expect(again).toMatchObject({ birth: 'birth-2', progress: { lowest: 0 } });
+    expect(again.epoch).toBe(first.epoch + 1);
+    sink = await fixture.opened(
+      company,
+      await fixture.plan('product', { generatesKey: true }),
+      await fixture.plan('line'),
+    );
+  });
+
+  test('a command that changes the key answers with the new one', async () => {
+    const [moved] = await apply(sink, [update('line', '1,4', { quantity: 4 }, { line: 40 })]);
+    expect(moved).toMatchObject({ status: 'applied', key: '1,40' });
+    expect(await fixture.sql('SELECT quantity FROM line WHERE (order_id, line) = (1, 40)')).toEqual([{ quantity: 4 }]);
+  });
+
+  test('values of many megabytes go in several statements', async () => {
+    const large = 'ä'.repeat(3_000_000);
+    const batch = Array.from({ length: 6 }, (_, index) =>
+      insert('product', { code: `L${index}`, label: large }, [], `L${index}`),
+    );
+    expect(statuses(await apply(sink, batch))).toEqual(batch.map(() => 'applied'));
+    expect(await fixture.sql('SELECT count(*)::int AS rows FROM product WHERE length(label) = 3000000')).toEqual([
+      { rows: 6 },
+    ]);
   });
 
   test('two commands for one row in a batch are a defect, and nothing is written', async () => {

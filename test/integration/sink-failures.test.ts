@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { PostgresSink } from '../../connectors/postgres/sink.js';
 import {
   apply,
+  applyAll,
   insert,
   remove,
   type SinkFixture,
@@ -72,7 +73,7 @@ describe.each(testedPostgres)('failing rows on Postgres %s', (version) => {
       if (index === 1_999) return update('company', String(id), { name: 'unexpected' }, { name: 'refused' });
       return update('company', String(id), { status: null }, { status: 'seen' });
     });
-    const outcomes = await apply(sink, batch);
+    const outcomes = await applyAll(sink, batch);
     expect(outcomes[100]).toMatchObject({ status: 'failed', code: '22001', column: 'name' });
     expect(outcomes[500]).toMatchObject({
       status: 'failed',
@@ -90,6 +91,15 @@ describe.each(testedPostgres)('failing rows on Postgres %s', (version) => {
     expect(await fixture.sql(`SELECT count(*)::int AS seen FROM company WHERE status = 'seen'`)).toEqual([
       { seen: 1_992 },
     ]);
+  });
+
+  test('more failures than one transaction has time for: what is left is answered later', async () => {
+    const batch = Array.from({ length: 1_500 }, (_, index) =>
+      update('company', String(index + 1), {}, index % 3 === 0 ? { rank: index + 1 } : { rank: -1 }),
+    );
+    const outcomes = await applyAll(sink, batch);
+    expect(statuses(outcomes).filter((status) => status === 'failed')).toHaveLength(1_000);
+    expect(statuses(outcomes).filter((status) => status !== 'failed')).toHaveLength(500);
   });
 
   test('swapped unique values: together under a deferrable constraint, else each names the other', async () => {

@@ -140,6 +140,19 @@ export async function apply(sink: PostgresSink, batch: readonly QueuedCommand[])
   });
 }
 
+/** The same as a task does it: what is deferred is tried again, until there is an answer to every command. */
+export async function applyAll(sink: PostgresSink, batch: readonly QueuedCommand[]): Promise<Outcome[]> {
+  const answered = new Map<QueuedCommand, Outcome>();
+  for (let round = 1; answered.size < batch.length; round++) {
+    if (round > 50) throw new Error(`${batch.length - answered.size} commands have no outcome`);
+    const left = batch.filter((each) => !answered.has(each));
+    for (const [at, outcome] of (await apply(sink, left)).entries()) {
+      if (outcome !== 'deferred') answered.set(left[at]!, outcome);
+    }
+  }
+  return batch.map((each) => answered.get(each)!);
+}
+
 export function statuses(outcomes: readonly (Outcome | 'deferred')[]): string[] {
   return outcomes.map((outcome) => (outcome === 'deferred' ? outcome : outcome.status));
 }

@@ -6,7 +6,7 @@ export type Failure = Pick<Failed, 'code' | 'message' | 'constraint' | 'column' 
 
 /** What has become of a transaction's commands so far. */
 export class Answers {
-  readonly outcomes = new Map<number, Outcome>();
+  outcomes = new Map<number, Outcome>();
   /** Offsets whose row somebody holds. */
   readonly deferred = new Set<number>();
 
@@ -31,9 +31,10 @@ export class Answers {
     this.deferred.add(offset);
   }
 
-  /** Takes over what a part of the batch has come to. */
+  /** Takes over what a part of the batch has come to; the part is not used any more. */
   add(part: Answers): void {
-    for (const [offset, outcome] of part.outcomes) this.outcomes.set(offset, outcome);
+    if (this.outcomes.size === 0) this.outcomes = part.outcomes;
+    else for (const [offset, outcome] of part.outcomes) this.outcomes.set(offset, outcome);
     for (const offset of part.deferred) this.deferred.add(offset);
   }
 }

@@ -15,7 +15,7 @@ export async function blockingKey(
   { command }: QueuedCommand,
   error: unknown,
 ): Promise<string | null> {
-  if (!(error instanceof pg.DatabaseError) || error.code !== '23505') return null;
+  if (!(error instanceof pg.DatabaseError)) return null;
   const index = table.uniqueIndexes.find(({ name }) => name === error.constraint);
   const columns = index?.columns?.map((name) => table.columns.get(name)) ?? [];
   if (columns.length === 0 || columns.includes(undefined)) return null;
@@ -53,13 +53,13 @@ export interface NeededRow {
   readonly values: Row;
 }
 
-/** What a row that violates a foreign key refers to, as far as its command says; null for other errors. */
+/** What a row that violates a foreign key refers to, as far as its command says. */
 export async function neededRow(
   session: Session,
   { command }: QueuedCommand,
   error: unknown,
 ): Promise<NeededRow | null> {
-  if (!(error instanceof pg.DatabaseError) || error.code !== '23503') return null;
+  if (!(error instanceof pg.DatabaseError)) return null;
   const { rows } = await session.query({
     text: `SELECT format('"%s"."%s"', replace(n.nspname, '"', '""'), replace(r.relname, '"', '""')),
         (SELECT json_agg(json_build_array(own.attname, theirs.attname))
@@ -83,9 +83,7 @@ export async function guiltyColumn(
   session: Session,
   table: TargetTable,
   { command }: QueuedCommand,
-  code: string,
 ): Promise<string | null> {
-  if (!code.startsWith('22')) return null;
   for (const values of [command.set, command.expect]) {
     for (const [name, value] of Object.entries(values)) {
       const column = table.columns.get(name);

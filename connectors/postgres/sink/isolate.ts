@@ -14,6 +14,8 @@ const ISOLATION_LIMIT_MS = 3_000;
 const ISOLATION_LOCK_TIMEOUT_MS = 20;
 /** Failures of several rows may be one failure: such constraints can hold for all of them together. */
 const BETWEEN_ROWS = /^(23001|23503|23505|23P01|P0001|P0004|23514|23000)$/;
+/** And may pass once another row has. */
+const AFTER_ANOTHER = /^(23001|23503|23505|23P01)$/;
 
 /**
  * Writes a batch of which something failed: halves it, under savepoints, until the rows at fault stand alone.
@@ -59,12 +61,10 @@ export class Isolation {
   /** One try under a savepoint; null when it passed, else the error of the rows, which are as before. */
   private async attempt(commands: readonly QueuedCommand[]): Promise<unknown> {
     const { session } = this;
-    await session.query({ text: 'SAVEPOINT part' });
+    await session.query({ text: 'SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED' });
     try {
-      await session.query({ text: 'SET CONSTRAINTS ALL DEFERRED' });
       const answers = await writeUnlocked(session, this.forms.group(commands));
-      await session.query({ text: 'SET CONSTRAINTS ALL IMMEDIATE' });
-      await session.query({ text: 'RELEASE SAVEPOINT part' });
+      await session.query({ text: 'SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT part' });
       this.answers.add(answers);
       return null;
     } catch (error) {
@@ -83,7 +83,8 @@ export class Isolation {
     if (candidates.length === 0) return failed;
     const passed = new Set<FailedRow>();
     const knots = knotsOf(candidates, this.tables);
-    const sets = [...knots, ...ofOneConstraint(candidates), candidates, ...candidates.map((row) => [row])];
+    const waiting = candidates.filter(({ error }) => AFTER_ANOTHER.test(describe(error).code));
+    const sets = [...knots, ...ofOneConstraint(candidates), candidates, ...waiting.map((row) => [row])];
     for (const rows of sets) {
       const left = rows.filter((row) => !passed.has(row));
       const isTried = left.length === 1 && this.answers.outcomes.size === left[0]!.answeredBefore;
@@ -97,15 +98,18 @@ export class Isolation {
 
   private async failedRow(queued: QueuedCommand, error: unknown): Promise<FailedRow> {
     const table = this.tables.get(queued.command.entity)!;
-    const key = await this.ask(() => blockingKey(this.session, table, queued, error));
-    const needed = await this.ask(() => neededRow(this.session, queued, error));
+    const { code } = describe(error);
+    const key = code === '23505' ? await this.ask(() => blockingKey(this.session, table, queued, error)) : null;
+    const needed = code === '23503' ? await this.ask(() => neededRow(this.session, queued, error)) : null;
     return { queued, error, blockingKey: key, needed, answeredBefore: this.answers.outcomes.size };
   }
 
   private async fail({ queued, error, blockingKey: key }: FailedRow): Promise<void> {
     const failure = describe(error);
     const table = this.tables.get(queued.command.entity)!;
-    const column = failure.column ?? (await this.ask(() => guiltyColumn(this.session, table, queued, failure.code)));
+    const { code } = failure;
+    const ask = failure.column === null && code.startsWith('22');
+    const column = ask ? await this.ask(() => guiltyColumn(this.session, table, queued)) : failure.column;
     const named = column === null || column === failure.column ? '' : `, column ${column}`;
     this.answers.failed(queued, { ...failure, message: `${failure.message}${named}`, column, blockingKey: key });
   }

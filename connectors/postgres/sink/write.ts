@@ -13,6 +13,9 @@ export class KeysUnknown extends Error {
   }
 }
 
+/** Characters of one statement's values. */
+const MAX_STATEMENT_LENGTH = 16 * 1024 * 1024;
+
 const KEPT_OUT = {
   code: '02000',
   message: 'a trigger, a rule or row-level security of the table keeps the row from being written',
@@ -51,12 +54,16 @@ async function sendWrites(
   groups: readonly CommandGroup[],
   answers: Answers,
 ): Promise<CommandGroup[]> {
-  const sent = groups.map((group) =>
-    writesOneByOne(group) ? settled(oneByOne(session, group)) : settled([session.query(writeStatement(group))]),
+  const pieces = groups.flatMap((group): Piece[] =>
+    writesOneByOne(group) ? [{ group, statement: null }] : writeStatements(group),
   );
-  const received = await Promise.all(sent);
+  const received = await Promise.all(
+    pieces.map(({ group, statement }) =>
+      settled(statement === null ? oneByOne(session, group) : [session.query(statement)]),
+    ),
+  );
   const left: CommandGroup[] = [];
-  for (const [at, group] of groups.entries()) {
+  for (const [at, { group }] of pieces.entries()) {
     const unwritten = writesOneByOne(group)
       ? takeKeysOneByOne(group, received[at]!, answers)
       : takeAnswer(group, received[at]![0]!, answers);
@@ -69,8 +76,24 @@ function writesOneByOne({ form }: CommandGroup): boolean {
   return form.operation === 'insert' && form.table.rowByRow;
 }
 
-function writeStatement(group: CommandGroup): Statement {
-  return { text: group.form.statements.write, values: groupParameters(group), prepared: true };
+interface Piece {
+  readonly group: CommandGroup;
+  /** Null for inserts that go in one by one. */
+  readonly statement: Statement | null;
+}
+
+/** A group's statement; halved while its values are more than the server takes in one message. */
+function writeStatements(group: CommandGroup): Piece[] {
+  const { form, commands } = group;
+  const values = groupParameters(group);
+  const length = values.reduce((sum, value) => sum + value.length, 0);
+  if (length > MAX_STATEMENT_LENGTH && commands.length > 1) {
+    const middle = commands.length >> 1;
+    return [commands.slice(0, middle), commands.slice(middle)].flatMap((half) =>
+      writeStatements({ form, commands: half }),
+    );
+  }
+  return [{ group, statement: { text: form.statements.write, values, prepared: true } }];
 }
 
 function oneByOne(session: Session, { form, commands }: CommandGroup): Promise<Answer>[] {
