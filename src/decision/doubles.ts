@@ -1,11 +1,12 @@
+import { entry } from './entries.js';
 import { hold, release } from './holds.js';
-import { FEW, liveLinks } from './match.js';
+import { linkOfKey } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 
 /**
- * Rules 2 and 13: where two links have a record in the same system with the same match value (the guard of an insert is
- * not atomic, and it compares texts as they are where a match rule does not; or people made both), the younger one is
- * held for people to see. Its edits go on as ever. Looked at when a match value comes or goes, so that the common path
+ * Rules 2 and 13: where two records of one system show the same match value (the guard of an insert is
+ * not atomic, and it compares texts as they are where a match rule does not; or people made both), the younger link's
+ * is held for people to see. Its edits go on as ever. Looked at when a match value comes or goes, so that the common path
  * does not pay for it.
  */
 export function refreshDoubles(turn: Turn, link: LinkDraft): void {
@@ -17,7 +18,7 @@ export function refreshDoubles(turn: Turn, link: LinkDraft): void {
       if (known !== undefined) release(turn, link, member, (one) => one === known);
       continue;
     }
-    const detail = `link ${older} has a record here with the same match value`;
+    const detail = `the record of link ${older} here shows the same match value`;
     if (known?.detail !== detail) hold(turn, link, member, { reason: 'duplicate', group: null, detail });
   }
 }
@@ -34,11 +35,9 @@ function isDoubleHold({ reason, lasting }: MemberDraft['holds'][number]): boolea
 
 function olderDouble(turn: Turn, link: LinkDraft, system: string): string | null {
   if (link.matching !== 'open') return null;
-  for (const match of link.match) {
-    for (const other of liveLinks(turn, link.entity, match, FEW)) {
-      if (other.id >= link.id) break;
-      if (other.members[system]?.seen != null) return other.id;
-    }
+  for (const match of link.members[system]!.match) {
+    const first = turn.find(entry.shows(system, link.entity, match), 1)[0];
+    if (first !== undefined && linkOfKey(first) < link.id) return linkOfKey(first);
   }
   return null;
 }

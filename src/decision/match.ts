@@ -5,10 +5,10 @@ import { linkOfKey } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 
 /** Enough to tell one candidate from several, and to find who is in the way. */
-export const FEW = 50;
+const FEW = 50;
 
 /** Live links, open for matching, whose canonical has the match value; oldest first. */
-export function liveLinks(turn: Turn, entity: string, match: string, limit: number): LinkDraft[] {
+function liveLinks(turn: Turn, entity: string, match: string, limit: number): LinkDraft[] {
   return turn.find(entry.match(entity, match), limit).map((key) => turn.link(linkOfKey(key))!);
 }
 

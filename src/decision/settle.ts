@@ -75,7 +75,7 @@ function walk(turn: Turn, item: WorkItem, limit: number): number {
   for (const key of keys) {
     const link = turn.link(linkOfKey(key));
     if (link !== null) visit(turn, work, link);
-    if (link !== null && work.what === 'match' && (after !== null || keys.length > 1)) refreshDoubles(turn, link);
+    if (link !== null && work.what === 'match') refreshDoubles(turn, link);
   }
   if (keys.length === limit) turn.queue(work, keys.at(-1)!);
   else if (work.what === 'snapshot') finishPhase(turn, work.system, work.entity, work.phase);
