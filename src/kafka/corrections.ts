@@ -83,6 +83,15 @@ const PATCHES: readonly Patch[] = [
     },
   },
   {
+    module: 'network/connectionPool',
+    reason:
+      'Two requests that find a connection closed open it twice: one socket is used before it is connected, the other ' +
+      'is forgotten and keeps the process alive.',
+    apply: (exports) => {
+      exports.prototype.getConnection = getConnection;
+    },
+  },
+  {
     module: 'consumer/consumerGroup',
     reason:
       'An offset out of range is answered by committing the default offset and reading on from there: records are ' +
@@ -100,6 +109,21 @@ const PATCHES: readonly Patch[] = [
 export function correctKafkajs(require: NodeJS.Require): void {
   for (const { module, make } of REPLACEMENTS) replaceModule(require, module, make);
   for (const { module, apply } of PATCHES) patchModule(require, module, apply);
+}
+
+const connecting = new WeakMap<object, Promise<unknown>>();
+
+/** One connect at a time for each connection. */
+async function getConnection(this: Untyped, index = 0): Promise<unknown> {
+  const connection = this.pool[index];
+  if (connection.isConnected()) return connection;
+  let attempt = connecting.get(connection);
+  if (attempt === undefined) {
+    attempt = (connection.connect() as Promise<unknown>).finally(() => connecting.delete(connection));
+    connecting.set(connection, attempt);
+  }
+  await attempt;
+  return connection;
 }
 
 /** Checks again when the broker's throttling ends; what waits for a free place is sent when an answer comes in. */

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createRequire } from 'node:module';
+import { connect } from 'node:net';
 import { type LocalKafka, startKafka } from '../../deploy/dev/kafka.js';
 import pino from 'pino';
 import { Client } from '../../src/kafka/client.js';
@@ -169,6 +170,28 @@ describe('a coordinator that has moved is looked for again', () => {
       await proxy.close();
     }
   });
+});
+
+it('requests that meet at a closed connection open it once', async () => {
+  const ConnectionPool = createRequire(import.meta.url)('kafkajs/src/network/connectionPool') as new (
+    options: object,
+  ) => { getConnection(): Promise<unknown>; destroy(): Promise<void> };
+  let opened = 0;
+  const logger = { namespace: () => logger, debug: () => undefined, error: () => undefined };
+  const pool = new ConnectionPool({
+    host: '127.0.0.1',
+    port: kafka.port,
+    logger,
+    connectionTimeout: 1_000,
+    requestTimeout: 1_000,
+    socketFactory: ({ host, port, onConnect }: { host: string; port: number; onConnect: () => void }) => {
+      opened++;
+      return connect({ host, port }, onConnect);
+    },
+  });
+  await Promise.all([pool.getConnection(), pool.getConnection(), pool.getConnection()]);
+  await pool.destroy();
+  expect(opened).toBe(1);
 });
 
 it('an idle connection arms no timer', () => {

@@ -17,6 +17,7 @@ it('kafkajs without our corrections fails their tests', { timeout: 180_000 }, as
     "ends the package's consumer instead of making it jump",
     'over a batch at the end of a segment of which only the first record is left, in a few fetches',
     'over a batch at the end of a segment that is kept empty for its producer',
+    'requests that meet at a closed connection open it once',
     'when addOffsets meets it',
     'when endTxn meets it',
     'when txnOffsetCommit meets it',
