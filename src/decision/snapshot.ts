@@ -1,15 +1,13 @@
 import { queueMatches, refreshMatch } from './canonical.js';
-import { judge } from './conflict.js';
-import { tellDeletions } from './decisions.js';
-import { markDeleted, observeDeletion } from './deletes.js';
+import { observeDeletion } from './deletes.js';
+import { matchDeletion } from './early-deletions.js';
 import { entry } from './entries.js';
-import type { EndSeen, FieldValue } from './events.js';
+import type { EndSeen } from './events.js';
 import { allSnapshotsEnded } from './gates.js';
-import { occupied } from './match.js';
 import { mergeLinks } from './merge-links.js';
+import { partnerOf } from './partners.js';
 import type { SystemIndex } from './plan-index.js';
-import { sameValue } from './project.js';
-import { linkOfKey, type Setter, type SnapshotProgress } from './state.js';
+import { linkOfKey, type SnapshotProgress } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
 import type { SnapshotPhase } from './work.js';
 
@@ -122,83 +120,6 @@ function anyFirst(turn: Turn, link: LinkDraft): boolean {
   return link.match.some((match) =>
     turn.find(entry.first(link.entity, match), 2).some((key) => linkOfKey(key) !== link.id),
   );
-}
-
-/** The only live link with one of the values that lacks a record in every system where this one has one (rule 1). */
-function partnerOf(
-  turn: Turn,
-  link: LinkDraft,
-  matches: readonly string[],
-  byFirst: boolean,
-): LinkDraft | 'several' | null {
-  for (const match of matches) {
-    const keys = new Set(turn.find(entry.match(link.entity, match), 3));
-    if (byFirst) for (const key of turn.find(entry.first(link.entity, match), 10)) keys.add(key);
-    const links = [...keys]
-      .map((key) => turn.link(linkOfKey(key))!)
-      .filter((other) => other.id !== link.id && other.matching === 'open' && other.existence === 'present');
-    if (links.length === 0) continue;
-    const only = links.length === 1 ? links[0]! : null;
-    return only !== null && sharesNoSystem(only, link) ? only : 'several';
-  }
-  return null;
-}
-
-function sharesNoSystem(left: LinkDraft, right: LinkDraft): boolean {
-  return Object.keys(right.members).every(
-    (system) => !occupied(right.members[system]) || !occupied(left.members[system]),
-  );
-}
-
-/** Somebody deleted the record while another system's was still being read: that is the record meant, if it was read and not created since. */
-function matchDeletion(turn: Turn, dead: LinkDraft): void {
-  if (dead.matching === 'unlinked') return;
-  const partner = partnerOf(turn, dead, [...dead.firstMatch, ...dead.match], true);
-  if (partner === null || partner === 'several') return;
-  if (Object.values(partner.members).some(({ seen, transaction }) => seen !== null && transaction !== null)) return;
-  if (dead.deletions.some(({ system }) => occupied(partner.members[system]))) return;
-  const { deletions } = dead;
-  const last = deletions.at(-1);
-  if (last === undefined) return;
-  const unseen = unseenByDeletion(partner, dead);
-  mergeLinks(turn, partner, dead, null);
-  const edited = latestEdit(partner);
-  const deletion: Setter = { system: last.system, timeMicros: last.timeMicros };
-  const { conflict } = turn.entity(partner.entity).plan;
-  const verdict = edited === null ? null : judge(turn.index, conflict, edited, deletion);
-  const record = edited ?? setterOf(turn, partner, unseen);
-  if (record !== null) {
-    const winner = verdict?.winner === 'standing' ? record.system : last.system;
-    const rule = verdict?.rule ?? 'deleted while the first snapshots were read';
-    const values = edited === null ? unseen : partner.canonical;
-    tellDeletions(turn, partner, { kind: 'update-delete', record, values, winner, rule });
-  }
-  if (verdict?.winner === 'standing') partner.deletions = [];
-  else markDeleted(turn, partner);
-}
-
-/** What the record shows that the deleted one did not: whoever deleted that has not seen it (I10). */
-function unseenByDeletion(link: LinkDraft, dead: LinkDraft): Record<string, FieldValue> {
-  const values = Object.entries(link.canonical);
-  return Object.fromEntries(
-    values.filter(([field, value]) => value !== null && !sameValue(value, dead.canonical[field])),
-  );
-}
-
-function setterOf(turn: Turn, link: LinkDraft, values: Readonly<Record<string, FieldValue>>): Setter | null {
-  const { groupOf } = turn.entity(link.entity);
-  for (const field in values) return link.set[groupOf.get(field)!.name] ?? null;
-  return null;
-}
-
-/** The last value that somebody set since the start; null if all come from snapshots. */
-function latestEdit(link: LinkDraft): Setter | null {
-  let latest: Setter | null = null;
-  for (const group in link.set) {
-    const setter = link.set[group]!;
-    if (setter.timeMicros !== null && (latest === null || setter.timeMicros > latest.timeMicros!)) latest = setter;
-  }
-  return latest;
 }
 
 /** A resync did not show the record: it vanished while nobody looked. */
