@@ -173,6 +173,15 @@ describe.each(testedPostgres)('one writer on Postgres %s', (version) => {
     await expect(apply(first, batchOf())).rejects.toMatchObject({ code: 'SINK_FENCED' });
   });
 
+  test('a frozen process gives its rows back by itself', async () => {
+    const frozen = await child(batchOf(), 'sink.commit.after-write=stop');
+    await frozen.stopped();
+    await fixture.sql(`UPDATE company SET name = 'a user' WHERE id = 1`);
+    frozen.wake();
+    expect(JSON.parse(await frozen.exited)).toMatchObject({ code: 'SINK_UNREACHABLE' });
+    expect((await rows())[0]).toMatchObject({ name: 'a user', writes: 1 });
+  }, 30_000);
+
   test('a sink frozen by somebody else on its row is busy, not stuck', async () => {
     await fixture.opened(company);
     await fixture.sql('BEGIN');

@@ -1,5 +1,6 @@
 import pg from 'pg';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { Session } from '../../connectors/postgres/sink/session.js';
 import type { PostgresSink } from '../../connectors/postgres/sink.js';
 import {
   apply,
@@ -45,6 +46,19 @@ describe.each(testedPostgres)('rows locked by a user on Postgres %s', (version) 
     expect(seen).toEqual([{ name: 'One' }, { name: 'Four' }]);
     await fixture.sql('ROLLBACK');
     expect(statuses(await apply(sink, batch.slice(1, 3)))).toEqual(['applied', 'applied']);
+  });
+
+  test('held rows are skipped in one go, however many', async () => {
+    await fixture.sql('BEGIN');
+    await fixture.sql('SELECT FROM company WHERE id BETWEEN 61 AND 90 FOR UPDATE');
+    const sent = vi.spyOn(Session.prototype, 'query');
+    const batch = Array.from({ length: 40 }, (_, index) =>
+      update('company', String(61 + index), { name: `Company ${61 + index}` }, { name: 'ours' }),
+    );
+    const outcomes = await apply(sink, batch);
+    expect(statuses(outcomes)).toEqual([...Array(30).fill('deferred'), ...Array(10).fill('applied')]);
+    expect(sent.mock.calls.filter(([{ text }]) => text.startsWith('SAVEPOINT'))).toEqual([]);
+    sent.mockRestore();
   });
 
   test('the row of a committed edit is refused with what the user wrote', async () => {

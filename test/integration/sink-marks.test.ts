@@ -77,6 +77,18 @@ describe.each(testedPostgres)('marks in the log of Postgres %s', (version) => {
     expect(between.filter((table) => table === 'table public.audit')).toHaveLength(2);
   });
 
+  test('a batch that passes at the first try ends with its last message too', async () => {
+    const outcomes = await apply(sink, [update('company', '5', { name: 'Company 5' }, { name: 'Five' })]);
+    expect(statuses(outcomes)).toEqual(['applied']);
+    const [entries] = await transactions();
+    expect(entries!.map((entry) => ('row' in entry ? entry.row.split(':')[0] : 'message'))).toEqual([
+      'message',
+      'table public.company',
+      'table public.audit',
+      'message',
+    ]);
+  });
+
   test('the image met keeps a bigint exactly', async () => {
     await apply(sink, [update('company', '4', { name: 'unexpected' }, { name: 'x' })]);
     const [entries] = await transactions();
