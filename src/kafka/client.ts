@@ -83,7 +83,7 @@ export class Client {
       logCreator: () => forwardTo(options.logger),
       ...(options.ssl === undefined ? {} : { ssl: options.ssl }),
       ...(options.sasl === undefined ? {} : { sasl: saslOf(options.sasl) }),
-      ...(options.socketFactory === undefined ? {} : { socketFactory: options.socketFactory }),
+      socketFactory: options.socketFactory ?? openSocket,
     };
   }
 
@@ -92,7 +92,7 @@ export class Client {
     const cluster = new Cluster({
       enforceRequestTimeout: true,
       ...this.#config,
-      socketFactory: this.#config.socketFactory ?? defaultSocketFactory,
+      socketFactory: this.#config.socketFactory ?? openSocket,
       logger: createPackageLogger({
         level: this.#config.logLevel ?? logLevel.WARN,
         logCreator: this.#config.logCreator,
@@ -120,6 +120,13 @@ export class Client {
     });
   }
 }
+
+/**
+ * While a broker is away kafkajs closes a socket that never opened again and again, and listens to it each time:
+ * that is no leak, for the next socket takes its place.
+ */
+const openSocket: NonNullable<KafkaConfig['socketFactory']> = (target) =>
+  defaultSocketFactory(target).setMaxListeners(0);
 
 function saslOf({ mechanism, username, password }: SaslOptions): NonNullable<KafkaConfig['sasl']> {
   switch (mechanism) {

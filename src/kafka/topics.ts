@@ -1,7 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { DuologError } from '../errors/duolog-error.js';
 import type { TopicFinding, TopicSpec } from '../log/contract.js';
 import type { Client } from './client.js';
-import { asDuologError } from './kafka-errors.js';
+import { asDuologError, isMissingTopic } from './kafka-errors.js';
 import { type Admin, ConfigResourceTypes } from './kafkajs.js';
 
 type Configuration = Readonly<Record<string, string>>;
@@ -23,6 +24,7 @@ interface Inspected {
 }
 
 const CREATE_TIMEOUT_MS = 15_000;
+const KNOWN_PAUSE_MS = 50;
 
 /** Creates what is missing. @throws DuologError TOPIC_SETTINGS_WRONG when one that is there would lose data. */
 export async function ensureTopics(client: Client, admin: Admin, specs: readonly TopicSpec[]): Promise<void> {
@@ -35,9 +37,9 @@ export async function ensureTopics(client: Client, admin: Admin, specs: readonly
         missing.map(({ spec }) => spec),
       );
     }
-    const wrong = (await inspect(client, admin, specs)).flatMap(({ spec, state, differences }) => {
+    const wrong = (await inspectWhenKnown(client, admin, specs)).flatMap(({ spec, differences }) => {
       const fatal = differences.filter((difference) => difference.fatal);
-      return state === 'different' && fatal.length > 0 ? [describe(spec.name, fatal)] : [];
+      return fatal.length > 0 ? [describe(spec.name, fatal)] : [];
     });
     if (wrong.length > 0) throw new DuologError('TOPIC_SETTINGS_WRONG', wrong.join('; '));
   } catch (error) {
@@ -63,6 +65,20 @@ export async function inspectTopics(
     }));
   } catch (error) {
     throw asDuologError(error, 'looking at the topics');
+  }
+}
+
+/** Not every broker knows a new topic at once, and any of them may be asked. */
+async function inspectWhenKnown(client: Client, admin: Admin, specs: readonly TopicSpec[]): Promise<Inspected[]> {
+  const deadline = performance.now() + CREATE_TIMEOUT_MS;
+  for (;;) {
+    const last = performance.now() > deadline;
+    const inspected = await inspect(client, admin, specs).catch((error: unknown) => {
+      if (last || !isMissingTopic(error)) throw error;
+      return null;
+    });
+    if (inspected !== null && (last || inspected.every(({ state }) => state !== 'missing'))) return inspected;
+    await delay(KNOWN_PAUSE_MS);
   }
 }
 
