@@ -27,7 +27,11 @@ export function mergeLinks(
   if (kind !== null) mergeValues(turn, into, from, kind);
   refreshAgreement(turn, into);
   refreshMatch(turn, into);
-  turn.queue({ what: 'children', link: from.id });
+  if (turn.entity(into.entity).plan.children.length > 0) {
+    turn.queue({ what: 'children', link: from.id });
+    // In the systems that only one of them knew, the other's children have a parent's key now.
+    turn.queue({ what: 'children', link: into.id });
+  }
   turn.queue({ what: 'link', link: into.id });
 }
 
