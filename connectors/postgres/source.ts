@@ -42,7 +42,7 @@ const DEFAULT_TUNING: SourceTuning = {
   heartbeatIntervalMs: 10_000,
   statusIntervalMs: 10_000,
   holdBytes: 32 << 20,
-  maxChunkRows: 5_000,
+  maxChunkRows: 2_000,
   maxChangedKeys: 200_000,
 };
 
