@@ -12,6 +12,7 @@ import { mergeEdit, readColumns, readGroup } from './merge.js';
 import type { SystemIndex } from './plan-index.js';
 import { agrees, matchOfRow } from './project.js';
 import { editUnderDeletedParent } from './parents.js';
+import { noteRow } from './references.js';
 import { isComplete, presentRow, timeOf } from './rows.js';
 import { linkOfKey, type Setter } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
@@ -103,6 +104,7 @@ function recreate(turn: Turn, link: LinkDraft, system: SystemIndex, arrival: Arr
   const kept = Object.keys(link.members).filter((name) => link.members[name]!.kept);
   revive(turn, link, arrival.setter, {}, 'created again');
   const member = place(turn, link, system, arrival.key, arrival.row, arrival.transaction);
+  noteRow(turn, link, system, member);
   for (const group of system.entity.groups.values()) {
     const columns = readColumns(system, group);
     const values = readGroup(turn, system, columns, arrival.row);

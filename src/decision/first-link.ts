@@ -36,8 +36,9 @@ export function judgeFirst(
   if (known.length < fields.length && known.length === 0) return taken('first value');
   const same = known.every((field) => shown(field) ?? sameValue(link.canonical[field], values[field]));
   if (same) return known.length === fields.length ? { winner: 'same', rule: '', tell: false } : taken('first value');
-  if (standing === undefined || isUnread(turn, link, standing)) return taken('the other system is not read');
-  if (isUnread(turn, link, incoming)) return { winner: 'standing', rule: 'this system is not read', tell: false };
+  if (standing === undefined || isUnread(turn, link, standing, group)) return taken('the other system is not read');
+  if (isUnread(turn, link, incoming, group))
+    return { winner: 'standing', rule: 'this system is not read', tell: false };
   const { first } = turn.entity(link.entity).plan.conflict;
   const tell = (verdict: Verdict): FirstVerdict => ({ ...verdict, tell: true });
   switch (first) {

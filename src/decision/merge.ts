@@ -69,7 +69,7 @@ export function mergeColumns(
 /** While a system whose edits do not count is the only one to know a value, it is followed, for matching. */
 function takeUnread(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft, column: MappedColumn): void {
   const setter = link.set[column.group.name];
-  if (setter === undefined || setter.system !== system.system || !isUnread(turn, link, setter)) return;
+  if (setter === undefined || setter.system !== system.system || !isUnread(turn, link, setter, column.group)) return;
   const value = readField(turn, column, system.system, member.seen![column.column] ?? null);
   if (!(value instanceof Inconvertible)) setCanonical(turn, link, column.group, { [column.field]: value }, setter);
 }
@@ -102,7 +102,12 @@ function mergeGroup(
   if (rewritten && !countRewrite(turn, link, member, group)) return;
   const incoming = edit.setter(group);
   const standing = link.set[group.name];
-  if (knewAgreed || standing === undefined || standing.system === system.system || isUnread(turn, link, standing)) {
+  if (
+    knewAgreed ||
+    standing === undefined ||
+    standing.system === system.system ||
+    isUnread(turn, link, standing, group)
+  ) {
     if (edit.by !== 'user') tellConflict(turn, link, { kind: 'rewritten', group, values, incoming, verdict: null });
     setCanonical(turn, link, group, values, incoming);
     return;
@@ -160,8 +165,9 @@ export function readGroup(
 }
 
 /** Values known only from a system whose edits do not count give way to any that does. */
-export function isUnread(turn: Turn, link: LinkDraft, setter: Setter): boolean {
-  return turn.entity(link.entity).systems.get(setter.system)?.reads === false;
+export function isUnread(turn: Turn, link: LinkDraft, setter: Setter, group: GroupIndex): boolean {
+  const system = turn.entity(link.entity).systems.get(setter.system);
+  return system !== undefined && !system.columns.some((column) => column.group === group && column.read);
 }
 
 /** Rule 7: counts a round; false when there were too many and the group is held instead. */

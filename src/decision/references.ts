@@ -60,13 +60,14 @@ export function childUnknownTo(turn: Turn, link: LinkDraft, system: string): Set
   let setter: Setter | null = null;
   someChild(turn, link, (child) => {
     const member = child.members[system];
-    const known =
-      member !== undefined && (member.seen !== null || member.ending !== null || member.formerKeys.length > 0);
-    if (known || child.existence === 'deleted' || !turn.entity(child.entity).systems.has(system)) return false;
     const { groupOf } = turn.entity(child.entity);
     const field = children.find(
       ({ entity, field: name }) => entity === child.entity && refersTo(child.canonical[name], link),
     );
+    const known =
+      member !== undefined && (member.seen !== null || member.ending !== null || member.formerKeys.length > 0);
+    const isShown = known && !(field !== undefined && field.field in member.agreed);
+    if (isShown || child.existence === 'deleted' || !turn.entity(child.entity).systems.has(system)) return false;
     const by = field === undefined ? undefined : child.set[groupOf.get(field.field)!.name];
     if (by === undefined || by.system === system) return false;
     setter = by;

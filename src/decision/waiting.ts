@@ -28,7 +28,7 @@ export function waitOn(turn: Turn, event: ChangeEvent, movedFrom: string | null)
   return true;
 }
 
-/** Takes out the events that waited for this command, one record's after the other's. */
+/** Takes out the events that waited for this command, in the order in which they came. */
 export function takeWaiting(turn: Turn, command: string): ChangeEvent[] {
   const events: ChangeEvent[] = [];
   for (const key of turn.find(entry.awaiting(command), MAX_EVENTS)) {
@@ -37,7 +37,7 @@ export function takeWaiting(turn: Turn, command: string): ChangeEvent[] {
     turn.state.delete(key);
     events.push(...waiting.events);
   }
-  return events;
+  return events.sort((left, right) => (left.position < right.position ? -1 : 1));
 }
 
 function put(turn: Turn, record: WaitingRecord): void {

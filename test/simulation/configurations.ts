@@ -134,6 +134,9 @@ function entitySystemOf(
   const target = isLast && (family.last === 'target' || family.last === 'write-only');
   const onlySource = isLast ? family.last === 'source' : family.last === 'target' || family.last === 'write-only';
   const trigger = family.triggers.length > 0 && random.chance(0.6) ? random.of(family.triggers) : null;
+  const truncated = texts.filter(() => random.chance(family.truncated));
+  // What a trigger adds must fit into the column.
+  const longTexts = texts.filter((name) => trigger === 'upper' || !truncated.includes(name));
   return {
     captured: !(isLast && family.last === 'write-only'),
     written: !onlySource,
@@ -144,9 +147,9 @@ function entitySystemOf(
     unique: random.chance(family.unique) ? (softDelete ? 'present' : 'all') : 'none',
     notRead: target ? fields.map(({ name }) => name) : texts.filter(() => random.chance(family.partial)),
     notWritten: texts.filter(() => random.chance(family.partial)),
-    truncated: texts.filter(() => random.chance(family.truncated)),
+    truncated,
     checked: texts.filter(() => random.chance(family.checked)),
-    trigger: trigger && texts.length > 0 ? { kind: trigger, field: random.of(texts) } : null,
+    trigger: trigger && longTexts.length > 0 ? { kind: trigger, field: random.of(longTexts) } : null,
   };
 }
 

@@ -33,7 +33,8 @@ export function generateScenario(configuration: string, seed: number): Scenario 
 class Workload {
   private values = 0;
   private locks = 0;
-  private readonly codes: readonly string[];
+  /** Match values by entity, with the systems where they were given. */
+  private readonly codes = new Map<string, Map<string, Set<string>>>();
   private readonly tasks: readonly string[];
   private readonly troubles: Troubles;
 
@@ -42,7 +43,6 @@ class Workload {
     private readonly random: Random,
   ) {
     this.tasks = taskNames(world);
-    this.codes = ['m1', 'm2', 'm3', 'm4', 'm5', 'm6', 'm7', 'm8'].slice(0, random.of([2, 3, 4, 8]));
     this.troubles = troublesOf(random);
   }
 
@@ -163,7 +163,7 @@ class Workload {
     const config = entity.systems[row.system]!;
     return this.random.weighted<() => UserAction>([
       [() => ({ do: 'edit', row, values: this.fieldValues(entity, row.system, false) }), 10],
-      [() => ({ do: 'edit', row, values: { code: this.code(entity) } }), 2],
+      [() => ({ do: 'edit', row, values: { code: this.code(entity, row.system) } }), 2],
       [() => ({ do: 'delete', row, soft: this.random.chance(0.7) }), 3],
       [() => ({ do: 'undelete', row }), config.softDelete ? 2 : 0],
       [() => ({ do: 'rekey', row, key: 1000 + ++this.values }), this.troubles.rekeys * 10],
@@ -176,7 +176,7 @@ class Workload {
     return {
       system: this.editedSystem(entity.name),
       entity: entity.name,
-      code: this.random.of(this.codes),
+      code: this.knownCode(entity.name),
       nth: this.random.below(3),
     };
   }
@@ -198,8 +198,8 @@ class Workload {
     for (const { name, kind } of entity.fields) {
       if (!whole && name !== edited && !this.random.chance(0.2)) continue;
       if (kind === 'code') {
-        if (whole) values[name] = this.code(entity);
-      } else if (kind === 'reference') values[name] = this.random.chance(0.85) ? this.random.of(this.codes) : null;
+        if (whole) values[name] = this.code(entity, system);
+      } else if (kind === 'reference') values[name] = this.random.chance(0.85) ? this.knownCode(name) : null;
       else if (kind === 'choice') values[name] = this.random.of([...CHOICES, null]);
       else if (!whole || this.random.chance(0.8)) values[name] = this.text(config, name);
     }
@@ -221,11 +221,34 @@ class Workload {
     return `${(this.values + 36 * 36).toString(36)}${this.random.chance(0.5) ? ' long' : ''}`;
   }
 
-  private code(entity: EntityConfig): Value {
+  /** Mostly a new one, often one that another system knows, seldom one that is there already. */
+  private code(entity: EntityConfig, system: string): Value {
     if (this.random.chance(0.03)) return null;
-    const code = this.random.of(this.codes);
+    const code = this.random.weighted<() => string>([
+      [() => `m${this.codesOf(entity.name).size + 1}`, 5],
+      [() => this.codeFromElsewhere(entity.name, system), 4],
+      [() => this.knownCode(entity.name), this.troubles.duplicates],
+    ])();
+    const codes = this.codesOf(entity.name);
+    codes.set(code, (codes.get(code) ?? new Set()).add(system));
     if (entity.normalise.length === 0 || this.random.chance(0.6)) return code;
     return this.random.of([code.toUpperCase(), `${code} `]);
+  }
+
+  private codeFromElsewhere(entity: string, system: string): string {
+    const elsewhere = [...this.codesOf(entity)].filter(([, systems]) => !systems.has(system)).map(([code]) => code);
+    return elsewhere.length > 0 ? this.random.of(elsewhere) : `m${this.codesOf(entity).size + 1}`;
+  }
+
+  private knownCode(entity: string): string {
+    const codes = [...this.codesOf(entity).keys()];
+    return codes.length > 0 ? this.random.of(codes) : 'm1';
+  }
+
+  private codesOf(entity: string): Map<string, Set<string>> {
+    const codes = this.codes.get(entity) ?? new Map<string, Set<string>>();
+    this.codes.set(entity, codes);
+    return codes;
   }
 }
 
@@ -238,6 +261,7 @@ interface Troubles {
   readonly rekeys: number;
   readonly transactions: number;
   readonly bad: number;
+  readonly duplicates: number;
 }
 
 function troublesOf(random: Random): Troubles {
@@ -249,5 +273,6 @@ function troublesOf(random: Random): Troubles {
     rekeys: random.chance(0.3) ? 0.1 : 0,
     transactions: random.chance(0.3) ? 0.15 : 0,
     bad: random.chance(0.7) ? 0.2 : 0,
+    duplicates: random.of([0, 0.5, 3]),
   };
 }

@@ -112,9 +112,17 @@ class Accounts {
   }
 
   private isSameThing(left: RecordChange, right: RecordChange): boolean {
-    const links = this.final.linksOfRecord.get(recordName(left.system, left.entity.name, left.key));
-    const others = this.final.linksOfRecord.get(recordName(right.system, right.entity.name, right.key));
-    return [...(links?.keys() ?? [])].some((link) => others?.has(link));
+    const others = this.linksOf(right);
+    return this.linksOf(left).some((link) => others.includes(link));
+  }
+
+  /** Every link that the record was ever in, under this key or a later one. */
+  private linksOf(change: RecordChange): string[] {
+    const { system, entity } = change;
+    const keys = new Set([change.key, this.keyAtTheEnd(change)]);
+    return [...keys].flatMap((key) => [
+      ...(this.final.linksOfRecord.get(recordName(system, entity.name, key))?.keys() ?? []),
+    ]);
   }
 
   private isDecided({ change, field, value }: Edit): boolean {

@@ -51,8 +51,11 @@ class Equality {
   private verifyMembers(canonical: CanonicalOutput): void {
     const entity = this.observed.world.entities.find(({ name }) => name === canonical.entity)!;
     for (const [system, config] of Object.entries(entity.systems)) {
-      if (!config.written || this.final.holds.has(`${canonical.link} ${system}`)) continue;
+      if (!config.written) continue;
       const key = canonical.keys[system];
+      const hold = this.final.holds.get(`${canonical.link} ${system}`);
+      // A record held as a duplicate goes on being written; one that is lacking is not inserted.
+      if (hold && !(hold.reason === 'duplicate' && key !== undefined)) continue;
       if (key === undefined) {
         if (!this.isMeantToLack(canonical, system)) {
           this.report('I11', `${canonical.link} has no record in ${system}, and no hold says why`);
@@ -73,6 +76,7 @@ class Equality {
       const expected = this.projected(field, system, value, config.truncated.includes(field.name));
       const actual = row[columnOf(config, system, field)] ?? null;
       if (expected === undefined || String(expected) === String(actual)) continue;
+      if (this.isDeletedParent(field, system, value, actual)) continue;
       const message = `${canonical.link}.${field.name} is ${show(value)}, but ${system} shows ${show(actual)}`;
       this.report('I11', `${message} (expected ${show(expected)}) and no hold says why`);
     }
@@ -87,6 +91,12 @@ class Equality {
     }
     if (truncated && typeof value === 'string') return value.slice(0, TRUNCATED_LENGTH);
     return fieldToColumn(field, value);
+  }
+
+  /** The parent is deleted, but its record there may stay for now: its own hold says why. */
+  private isDeletedParent(field: FieldConfig, system: string, value: FieldValue, actual: Value): boolean {
+    if (value === null || typeof value !== 'object' || !('link' in value)) return false;
+    return this.final.linksOfRecord.get(recordName(system, field.name, String(actual)))?.has(value.link) ?? false;
   }
 
   /**
@@ -107,10 +117,14 @@ class Equality {
     const entity = this.observed.world.entities.find((one) => one.name === name)!;
     const records = Object.entries(keys);
     const [system, key] = records[0] ?? ['', ''];
-    if (records.length !== 1 || entity.systems[system]!.delete !== 'unlink') return false;
+    return records.length === 1 && entity.systems[system]!.delete === 'unlink' && this.isToldKept(entity, system, key);
+  }
+
+  /** A decision says that the record was left where others deleted theirs. */
+  private isToldKept(entity: EntityConfig, system: string, key: string): boolean {
     return this.observed.decisions.some(
       ({ what }) =>
-        what.entity === name &&
+        what.entity === entity.name &&
         what.decision === 'lost-deletion' &&
         what.fields.some(({ sides }) => sides.some((side) => side.system === system && side.key === key)),
     );
@@ -160,7 +174,7 @@ class Equality {
     );
     if (!insert?.own?.command || codeOf(entity, system, insert.after) !== code) return;
     const link = this.linkOfRecord.get(recordName(system, entity.name, key));
-    if (link && this.isHeld(link)) return;
+    if (link ? this.isHeld(link) : this.isToldKept(entity, system, key)) return;
     for (const [otherKey, row] of this.table(system, entity).rows) {
       if (otherKey === key || codeOf(entity, system, row) !== code) continue;
       if (!this.showedAlready(entity, system, otherKey, code, insert.order)) continue;
