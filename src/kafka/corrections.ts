@@ -48,6 +48,16 @@ const REPLACEMENTS: readonly Replacement[] = [
     make: () => CorrectedBatch,
   },
   {
+    module: 'protocol/requests/addPartitionsToTxn/v0/response',
+    reason:
+      'One topic that is missing or forbidden makes the broker refuse all: the others with OPERATION_NOT_ATTEMPTED, ' +
+      'and the package throws whichever comes first.',
+    make: (original: Untyped) => ({
+      ...original,
+      parse: (answer: AddPartitionsAnswer) => original.parse({ ...answer, errors: tellingErrors(answer.errors) }),
+    }),
+  },
+  {
     module: 'producer/eosManager/index',
     reason:
       'AddPartitionsToTxn, AddOffsetsToTxn and EndTxn are sent once, and a failed EndTxn leaves the producer stuck. ' +
@@ -109,6 +119,23 @@ const PATCHES: readonly Patch[] = [
 export function correctKafkajs(require: NodeJS.Require): void {
   for (const { module, make } of REPLACEMENTS) replaceModule(require, module, make);
   for (const { module, apply } of PATCHES) patchModule(require, module, apply);
+}
+
+interface AddPartitionsAnswer {
+  readonly errors: readonly { readonly partitionErrors: readonly { readonly errorCode: number }[] }[];
+}
+
+const OPERATION_NOT_ATTEMPTED = 55;
+
+/** The errors that say why; the rest of them only where they stand alone. */
+function tellingErrors(errors: AddPartitionsAnswer['errors']): AddPartitionsAnswer['errors'] {
+  const telling = errors.map((topic) => ({
+    ...topic,
+    partitionErrors: topic.partitionErrors.filter(({ errorCode }) => errorCode !== OPERATION_NOT_ATTEMPTED),
+  }));
+  return telling.some(({ partitionErrors }) => partitionErrors.some(({ errorCode }) => errorCode !== 0))
+    ? telling
+    : errors;
 }
 
 const connecting = new WeakMap<object, Promise<unknown>>();
