@@ -47,6 +47,7 @@ export type SchemaFile =
   | 'canonical'
   | 'change'
   | 'command'
+  | 'control'
   | 'decision'
   | 'heartbeat'
   | 'hold'

@@ -3,10 +3,9 @@ import { open, type Database, type RootDatabase } from 'lmdb';
 import { failPoint } from '../failpoints.js';
 import { STORE_FORMAT, type BackingBatch, type StateBacking, type StoreMeta } from './backing.js';
 
-/** Longest text that goes into LMDB's keys as it is; an index key holds two and LMDB's limit is 1978 bytes. */
+/** Longest text that goes into LMDB's keys as it is; its limit is 1978 bytes. */
 const MAX_KEY_BYTES = 700;
 const META_KEY = 'meta';
-const NO_KEY = Buffer.alloc(0);
 
 /**
  * The local store: one LMDB environment, written without sync and through the memory map, because it is a cache of the
@@ -15,14 +14,17 @@ const NO_KEY = Buffer.alloc(0);
 export class LmdbBacking implements StateBacking {
   private readonly root: RootDatabase;
   private readonly records: Database<Buffer, string>;
-  /** (entry, key) to the full key where it had to be shortened. */
-  private readonly index: Database<Buffer, [string, string]>;
+  /** Entry to its keys, in order. */
+  private readonly index: Database<string, string>;
+  /** Shortened keys to the full ones. */
+  private readonly fullKeys: Database<string, string>;
   private readonly about: Database<StoreMeta, string>;
 
   constructor(folder: string) {
-    this.root = open({ path: folder, noSync: true, useWritemap: true, noMemInit: true, maxDbs: 4, maxReaders: 8 });
+    this.root = open({ path: folder, noSync: true, useWritemap: true, noMemInit: true, maxDbs: 5, maxReaders: 8 });
     this.records = this.root.openDB({ name: 'records', encoding: 'binary' });
-    this.index = this.root.openDB({ name: 'index', encoding: 'binary' });
+    this.index = this.root.openDB({ name: 'index', encoding: 'ordered-binary', dupSort: true });
+    this.fullKeys = this.root.openDB({ name: 'full-keys', encoding: 'string' });
     this.about = this.root.openDB({ name: 'about', encoding: 'json' });
     const meta = this.about.get(META_KEY);
     if (meta !== undefined && meta.format !== STORE_FORMAT) this.clear();
@@ -38,38 +40,48 @@ export class LmdbBacking implements StateBacking {
 
   indexed(entry: string, after: string | null, limit: number): string[] {
     const short = shortened(entry);
-    const start: [string, string] = [short, after === null ? '' : shortened(after)];
+    // Most questions have no answer, which is known soonest this way.
+    if (this.index.get(short) === undefined) return [];
+    const start = after === null ? {} : { start: shortened(after) };
     const found: string[] = [];
-    for (const { key, value } of this.index.getRange({ start })) {
-      if (key[0] !== short || found.length >= limit) break;
-      const full = value.length === 0 ? key[1] : value.toString();
+    for (const value of this.index.getValues(short, start)) {
+      if (found.length >= limit) break;
+      const full = value.length < SHORTENED_LENGTH ? value : (this.fullKeys.get(value) ?? value);
       if (full !== after) found.push(full);
     }
     return found;
   }
 
   write({ records, index }: BackingBatch, meta: StoreMeta): void {
+    // A read transaction left open would keep the pages that this one frees from being used again.
+    this.root.resetReadTxn();
     this.root.transactionSync(() => {
-      for (const [key, bytes] of records) {
-        if (bytes === null) this.records.removeSync(shortened(key));
-        else this.records.putSync(shortened(key), bytes);
-      }
+      for (const [key, bytes] of records) this.writeRecord(key, bytes);
       failPoint('stream.flush.inside');
       for (const [entry, changes] of index) {
         const short = shortened(entry);
         for (const [key, there] of changes) {
-          const shortKey = shortened(key);
-          if (there) this.index.putSync([short, shortKey], shortKey === key ? NO_KEY : Buffer.from(key));
-          else this.index.removeSync([short, shortKey]);
+          if (there) this.index.putSync(short, shortened(key));
+          else this.index.removeSync(short, shortened(key));
         }
       }
       this.about.putSync(META_KEY, meta);
     });
   }
 
+  private writeRecord(key: string, bytes: Buffer | null): void {
+    const short = shortened(key);
+    if (bytes === null) this.records.removeSync(short);
+    else this.records.putSync(short, bytes);
+    if (short === key) return;
+    if (bytes === null) this.fullKeys.removeSync(short);
+    else this.fullKeys.putSync(short, key);
+  }
+
   clear(): void {
     this.records.clearSync();
     this.index.clearSync();
+    this.fullKeys.clearSync();
     this.about.clearSync();
   }
 
@@ -78,10 +90,14 @@ export class LmdbBacking implements StateBacking {
   }
 }
 
+/** Of the beginning that is kept and the hash behind it. */
+const KEPT_LENGTH = 100;
+const SHORTENED_LENGTH = KEPT_LENGTH + 1 + 64;
+
 /** Long texts keep their beginning, for their order, and a hash for their identity. */
 function shortened(text: string): string {
   if (text.length < MAX_KEY_BYTES / 3 && !text.includes('\0')) return text;
   if (Buffer.byteLength(text) <= MAX_KEY_BYTES && !text.includes('\0')) return text;
   const hash = createHash('sha256').update(text).digest('hex');
-  return `${text.slice(0, 100).replaceAll('\0', ' ')}#${hash}`;
+  return `${text.slice(0, KEPT_LENGTH).padEnd(KEPT_LENGTH).replaceAll('\0', ' ')}#${hash}`;
 }

@@ -21,6 +21,8 @@ export interface StoreLimits {
 
 export const STORE_LIMITS: StoreLimits = { flushTransactions: 20, flushRecords: 10_000, cachedRecords: 10_000 };
 
+const NO_ENTRIES: readonly string[] = [];
+
 interface Entry<T> {
   readonly record: T | null;
   readonly bytes: Buffer | null;
@@ -105,11 +107,8 @@ export class StateStore<T> implements State<T> {
   indexed(entry: string, options: { readonly after?: string; readonly limit?: number } = {}): string[] {
     const after = options.after ?? null;
     const limit = options.limit ?? Number.MAX_SAFE_INTEGER;
-    const changes = new Map<string, boolean>();
-    for (const layer of [this.committedLayer, ...this.committing, this.current]) {
-      for (const [key, there] of layer.index.get(entry) ?? []) changes.set(key, there);
-    }
-    if (changes.size === 0) return this.backing.indexed(entry, after, limit);
+    const changes = this.changesOf(entry);
+    if (changes === null) return this.backing.indexed(entry, after, limit);
     // As many more as the layers may take away, so that enough are left.
     const stored = this.backing.indexed(entry, after, limit + changes.size).filter((key) => changes.get(key) !== false);
     const keys = new Set(stored);
@@ -202,11 +201,27 @@ export class StateStore<T> implements State<T> {
   private replace(key: string, record: T | null, bytes: Buffer | null): void {
     const before = this.get(key);
     const { current } = this;
-    if (before !== undefined) {
-      for (const entry of this.codec.indexEntries(before)) current.markIndex(entry, key, false);
-    }
-    if (record !== null) for (const entry of this.codec.indexEntries(record)) current.markIndex(entry, key, true);
+    const old = before === undefined ? NO_ENTRIES : this.codec.indexEntries(before);
+    const now = record === null ? NO_ENTRIES : this.codec.indexEntries(record);
+    // Most changes leave most entries as they are.
+    for (const entry of old) if (!now.includes(entry)) current.markIndex(entry, key, false);
+    for (const entry of now) if (!old.includes(entry)) current.markIndex(entry, key, true);
     current.records.set(key, { record, bytes });
+  }
+
+  /** What the layers say of an index entry, newest last; null where they say nothing, which is usual. */
+  private changesOf(entry: string): ReadonlyMap<string, boolean> | null {
+    let changes: Map<string, boolean> | null = null;
+    const add = (layer: Layer<T>) => {
+      const keys = layer.index.get(entry);
+      if (keys === undefined) return;
+      changes ??= new Map();
+      for (const [key, there] of keys) changes.set(key, there);
+    };
+    add(this.committedLayer);
+    for (const layer of this.committing) add(layer);
+    add(this.current);
+    return changes;
   }
 
   private layered(key: string): Entry<T> | undefined {

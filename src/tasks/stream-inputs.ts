@@ -1,9 +1,10 @@
 import { changeEvent } from '../avro/change-codec.js';
 import { Decoder } from '../avro/codec.js';
 import { outcomeOf } from '../avro/command-codec.js';
+import { controlEvent } from '../avro/control-codec.js';
 import { heartbeatOf, keyOf } from '../avro/progress-codec.js';
 import type { SchemaRegistry } from '../avro/registry.js';
-import type { StreamEvent } from '../decision/events.js';
+import type { AnswerEvent, StreamEvent } from '../decision/events.js';
 import { DuologError } from '../errors/duolog-error.js';
 import type { LogRecord } from '../log/contract.js';
 import type { TopicNames } from '../log/topics.js';
@@ -13,11 +14,14 @@ import type { SyncPlan } from '../plan/plan.js';
 export type StreamInput =
   | { readonly kind: 'change'; readonly topic: string; readonly system: string; readonly entity: string }
   | { readonly kind: 'outcome'; readonly topic: string; readonly system: string }
-  | { readonly kind: 'heartbeat'; readonly topic: string };
+  | { readonly kind: 'control' | 'heartbeat'; readonly topic: string };
 
 /** All topics that a sync's stream task reads. */
 export function streamInputs(plan: SyncPlan, topics: TopicNames): readonly StreamInput[] {
-  const inputs: StreamInput[] = [{ kind: 'heartbeat', topic: topics.heartbeat() }];
+  const inputs: StreamInput[] = [
+    { kind: 'heartbeat', topic: topics.heartbeat() },
+    { kind: 'control', topic: topics.control(plan.name) },
+  ];
   const answering = new Set<string>();
   for (const entity of plan.entities) {
     for (const { system, captured, written } of Object.values(entity.systems)) {
@@ -48,7 +52,7 @@ export class StreamReader {
   }
 
   /** Null for what is not for this sync. @throws DuologError MESSAGE_UNREADABLE with topic and offset. */
-  event(record: LogRecord): StreamEvent | null {
+  event(record: LogRecord): StreamEvent | AnswerEvent | null {
     const { topic, offset, key, value } = record;
     const input = this.inputs.get(topic);
     if (input === undefined || value === null) return null;
@@ -70,6 +74,8 @@ export class StreamReader {
             position: String(offset).padStart(16, '0'),
           };
         }
+        case 'control':
+          return controlEvent(this.decoder.decode(value));
         case 'heartbeat': {
           const { system, time } = heartbeatOf(this.decoder.decode(value));
           return system !== null && this.systems.has(system) ? { kind: 'heartbeat', system, timeMicros: time } : null;

@@ -1,4 +1,4 @@
-import type { StreamEvent } from '../decision/events.js';
+import type { AnswerEvent, StreamEvent } from '../decision/events.js';
 import type { Output } from '../decision/outputs.js';
 import { hasCursors, initialState, SYNC_KEY, syncRecord, type StateRecord } from '../decision/state.js';
 import { DuologError } from '../errors/duolog-error.js';
@@ -13,7 +13,7 @@ import { StreamMessages } from './stream-messages.js';
 import type { Task, TaskContext } from './task.js';
 
 /** The decision: pure, and an argument so that a replay can bring another. */
-export type Decide = (state: State<StateRecord>, event: StreamEvent, plan: SyncPlan) => readonly Output[];
+export type Decide = (state: State<StateRecord>, event: StreamEvent | AnswerEvent, plan: SyncPlan) => readonly Output[];
 
 export interface StreamTaskOptions {
   readonly plan: SyncPlan;
@@ -111,9 +111,9 @@ export class StreamTask implements Task {
     return { outputs, taken };
   }
 
-  private take(record: LogRecord, event: StreamEvent | null): void {
+  private take(record: LogRecord, event: StreamEvent | AnswerEvent | null): void {
     this.consumed[record.topic] = record.offset + 1;
-    if (event === null || event.kind === 'continue' || event.kind === 'heartbeat') return;
+    if (event === null || !('commitTimeMicros' in event)) return;
     if (event.commitTimeMicros !== null) this.newest.set(event.system, event.commitTimeMicros);
   }
 
@@ -172,12 +172,13 @@ export class StreamTask implements Task {
     for (const output of outputs) if (output.kind === 'decision') metrics.decision(output.entity, output.decision);
   }
 
-  /** Outcomes are of use to nobody else: what was consumed goes. */
+  /** Outcomes and words of control are of use to nobody else: what was consumed goes. */
   private async trim(): Promise<void> {
     const { clock, limits, log } = this.context;
     for (const { kind, topic } of this.inputs) {
       const nowMs = clock.nowMs();
-      if (kind !== 'outcome' || nowMs - (this.lastTrimMs.get(topic) ?? 0) < limits.trimEveryMs) continue;
+      if (kind === 'change' || kind === 'heartbeat' || nowMs - (this.lastTrimMs.get(topic) ?? 0) < limits.trimEveryMs)
+        continue;
       this.lastTrimMs.set(topic, nowMs);
       await log.trim(topic, this.consumed[topic]!);
     }

@@ -15,6 +15,7 @@ export function topicSpecs(plans: readonly SyncPlan[], decisionRetentionMs: numb
     const names = new TopicNames(plan.prefix);
     add(names.heartbeat(), 'compact');
     add(names.state(plan.name), 'compact');
+    add(names.control(plan.name), 'delete');
     for (const system of writtenSystems(plan)) add(names.command(plan.name, system), 'delete');
     for (const entity of plan.entities) {
       add(names.canonical(entity.name), 'compact');

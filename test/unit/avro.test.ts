@@ -4,6 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { changeEvent, ChangeEncoder, changeSchema } from '../../src/avro/change-codec.js';
 import { Decoder, Encoders } from '../../src/avro/codec.js';
 import { CommandEncoder, commandOf, OutcomeEncoder, outcomeOf } from '../../src/avro/command-codec.js';
+import { controlEvent, ControlEncoder } from '../../src/avro/control-codec.js';
+import type { AnswerEvent } from '../../src/decision/events.js';
 import { decimalBytes, decimalText } from '../../src/avro/decimal.js';
 import { MemorySchemaRegistry } from '../../src/avro/memory-registry.js';
 import { CanonicalEncoder, DecisionEncoder } from '../../src/avro/output-codec.js';
@@ -18,6 +20,7 @@ const FILES: readonly SchemaFile[] = [
   'canonical',
   'change',
   'command',
+  'control',
   'decision',
   'heartbeat',
   'hold',
@@ -297,6 +300,26 @@ describe('commands and outcomes', () => {
       await decoder.prepare([message]);
       expect(outcomeOf(decoder.decode(message))).toEqual(outcome);
     }
+  });
+});
+
+describe('what people say', () => {
+  it('comes back as it was said', async () => {
+    const registry = new MemorySchemaRegistry();
+    const encoder = await ControlEncoder.register(new Encoders(registry), 'control');
+    const answer: AnswerEvent = {
+      kind: 'answer',
+      entity: 'person',
+      link: 'l',
+      group: null,
+      winner: 'crm',
+      seen: { crm: { id: 2n ** 60n, name: 'Ann' }, erp: null },
+      timeMicros: 5,
+    };
+    const message = encoder.encode(answer);
+    const decoder = new Decoder(registry);
+    await decoder.prepare([message]);
+    expect(controlEvent(decoder.decode(message))).toEqual(answer);
   });
 });
 
