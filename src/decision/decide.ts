@@ -1,7 +1,8 @@
 import type { SyncPlan } from '../plan/plan.js';
 import type { State } from '../state/contract.js';
+import { observeAnswer } from './answers.js';
 import { observeChange } from './change.js';
-import type { EndSeen, StreamEvent } from './events.js';
+import type { AnswerEvent, EndSeen, StreamEvent } from './events.js';
 import { observeOutcome } from './outcomes.js';
 import type { Output } from './outputs.js';
 import { publish } from './publish.js';
@@ -19,7 +20,7 @@ import { Turn } from './turn.js';
  *
  * @throws DuologError CONFIG_CHANGED if the state was made under another configuration (I16).
  */
-export function decide(state: State<StateRecord>, event: StreamEvent, plan: SyncPlan): Output[] {
+export function decide(state: State<StateRecord>, event: StreamEvent | AnswerEvent, plan: SyncPlan): Output[] {
   const turn = new Turn(state, plan, event);
   switchObserving(turn, plan.observe ?? false);
   switch (event.kind) {
@@ -35,6 +36,9 @@ export function decide(state: State<StateRecord>, event: StreamEvent, plan: Sync
     case 'heartbeat':
       turn.setSync({});
       removeTombstones(turn, event.timeMicros);
+      break;
+    case 'answer':
+      observeAnswer(turn, event);
       break;
     case 'continue':
       goOn(turn);

@@ -56,6 +56,20 @@ export interface ContinueEvent {
   readonly kind: 'continue';
 }
 
+/** A person settles a held conflict (rule 9): an event of the control topic, beside the streams. */
+export interface AnswerEvent {
+  readonly kind: 'answer';
+  readonly entity: string;
+  readonly link: string;
+  /** The field group; null where the record itself is disputed: deleted here, changed there. */
+  readonly group: string | null;
+  /** The system whose value stands; where it has no record, the deletion does. */
+  readonly winner: string;
+  /** What the person saw, by system; null where there was no record. If one of them has moved, nothing is done. */
+  readonly seen: Readonly<Record<string, Row | null>>;
+  readonly timeMicros: number;
+}
+
 /** A canonical value: references are `{ link }` once the record has a link, before that the key in the system that named it. */
 export type FieldValue =
   | Value

@@ -2,7 +2,7 @@ import type { State } from '../state/contract.js';
 import type { SyncPlan } from '../plan/plan.js';
 import { DuologError } from '../errors/duolog-error.js';
 import { dayOf, entry } from './entries.js';
-import type { StreamEvent } from './events.js';
+import type { AnswerEvent, StreamEvent } from './events.js';
 import type { Output } from './outputs.js';
 import { planIndex, type EntityIndex, type PlanIndex, type SystemIndex } from './plan-index.js';
 import type { LinkRecord, Member, StateRecord, SyncRecord } from './state.js';
@@ -62,7 +62,7 @@ export class Turn {
   constructor(
     readonly state: State<StateRecord>,
     readonly plan: SyncPlan,
-    event: StreamEvent,
+    event: StreamEvent | AnswerEvent,
   ) {
     this.index = planIndex(plan);
     const sync = syncRecord(state);
@@ -278,13 +278,14 @@ function blockedHolds(link: LinkRecord | LinkDraft | null): number {
   return count;
 }
 
-function eventTime(event: StreamEvent): number | null {
+function eventTime(event: StreamEvent | AnswerEvent): number | null {
   switch (event.kind) {
     case 'change':
     case 'outcome':
     case 'end':
       return event.commitTimeMicros;
     case 'heartbeat':
+    case 'answer':
       return event.timeMicros;
     case 'continue':
       return null;

@@ -1,6 +1,6 @@
 import { decide } from '../../src/decision/decide.js';
 import { indexEntries } from '../../src/decision/entries.js';
-import type { ChangeEvent, EndSeen, OutcomeSeen, StreamEvent } from '../../src/decision/events.js';
+import type { AnswerEvent, ChangeEvent, EndSeen, OutcomeSeen, StreamEvent } from '../../src/decision/events.js';
 import type { CommandOutput, Output } from '../../src/decision/outputs.js';
 import { hasCursors, initialState, type LinkRecord, type StateRecord } from '../../src/decision/state.js';
 import type { Command, Outcome } from '../../src/connector/contract.js';
@@ -231,7 +231,7 @@ export class Conversation {
     initialState(this.state, { birth: 'b', fingerprint: plan.fingerprint });
   }
 
-  tell(event: StreamEvent): Output[] {
+  tell(event: StreamEvent | AnswerEvent): Output[] {
     const outputs = [...decide(this.state, event, this.plan)];
     while (hasCursors(this.state)) outputs.push(...decide(this.state, { kind: 'continue' }, this.plan));
     this.outputs.push(...outputs);
