@@ -4,10 +4,11 @@ import { asDuologError } from './kafka-errors.js';
 import type { Admin } from './kafkajs.js';
 import type { Cluster } from './kafkajs-types.js';
 import { leaseOf } from './lease.js';
-import { boundsOf } from './offsets.js';
+import { boundsOf, offsetAt } from './offsets.js';
 import { openProducer } from './producer.js';
 import { readToEnd } from './read-to-end.js';
 import { openReader } from './reader.js';
+import { withinPatience } from './patience.js';
 import { withRetries } from './retry.js';
 import { ensureTopics, inspectTopics } from './topics.js';
 
@@ -27,8 +28,7 @@ export async function openLog(options: KafkaLogOptions): Promise<Log> {
     await admin.connect();
     return new KafkaLog(client, cluster, admin);
   } catch (error) {
-    await cluster?.disconnect().catch(() => undefined);
-    await admin.disconnect().catch(() => undefined);
+    await withinPatience(Promise.allSettled([cluster?.disconnect(), admin.disconnect()]));
     throw asDuologError(error, `connecting to ${options.brokers.join(', ')}`);
   }
 }
@@ -48,7 +48,14 @@ class KafkaLog implements Log {
   }
 
   lease(group: string): Lease {
-    return leaseOf(this.client, group);
+    const lease = leaseOf(this.client, group);
+    return {
+      acquire: async (signal) => {
+        const tenure = await lease.acquire(signal);
+        const held = this.#keep({ close: () => tenure.release() });
+        return { lost: tenure.lost, release: () => held.close() };
+      },
+    };
   }
 
   async reader(start: readonly { readonly topic: string; readonly offset: number }[]): Promise<LogReader> {
@@ -68,6 +75,10 @@ class KafkaLog implements Log {
       boundsOf(this.cluster, topic),
     );
     return { earliest, end };
+  }
+
+  offsetAt(topic: string, timestampMs: number): Promise<number | null> {
+    return this.#ask(`asking for the offsets of ${topic}`, () => offsetAt(this.cluster, topic, timestampMs));
   }
 
   async trim(topic: string, offset: number): Promise<void> {
@@ -95,7 +106,7 @@ class KafkaLog implements Log {
 
   async close(): Promise<void> {
     await Promise.allSettled([...this.#open].map((each) => each.close()));
-    await Promise.allSettled([this.admin.disconnect(), this.cluster.disconnect()]);
+    await withinPatience(Promise.allSettled([this.admin.disconnect(), this.cluster.disconnect()]));
   }
 
   async #ask<T>(doing: string, question: () => Promise<T>): Promise<T> {

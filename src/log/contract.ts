@@ -106,6 +106,8 @@ export interface Log {
   ): Promise<number>;
   /** The first offset there is, and the one behind everything readable: a commit shows there a moment after its acknowledgement. */
   bounds(topic: string): Promise<{ readonly earliest: number; readonly end: number }>;
+  /** The first offset of a record at least as young as the time; null where all are older. */
+  offsetAt(topic: string, timestampMs: number): Promise<number | null>;
   /** Deletes records below the offset. */
   trim(topic: string, offset: number): Promise<void>;
   clusterId(): Promise<string>;

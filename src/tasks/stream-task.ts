@@ -44,7 +44,7 @@ export class StreamTask implements Task {
   /** Commit time of the last event taken, by system. */
   private readonly newest = new Map<string, number>();
   private lastOffsetsMs = 0;
-  private readonly lastTrimMs = new Map<string, number>();
+  private lastTrimMs = 0;
 
   constructor(
     private readonly context: TaskContext,
@@ -172,15 +172,17 @@ export class StreamTask implements Task {
     for (const output of outputs) if (output.kind === 'decision') metrics.decision(output.entity, output.decision);
   }
 
-  /** Outcomes and words of control are of use to nobody else: what was consumed goes. */
+  /** What was consumed goes: at once where nobody else reads it, change topics once their subscribers had their time. */
   private async trim(): Promise<void> {
     const { clock, limits, log } = this.context;
+    const nowMs = clock.nowMs();
+    if (nowMs - this.lastTrimMs < limits.trimEveryMs) return;
+    this.lastTrimMs = nowMs;
     for (const { kind, topic } of this.inputs) {
-      const nowMs = clock.nowMs();
-      if (kind === 'change' || kind === 'heartbeat' || nowMs - (this.lastTrimMs.get(topic) ?? 0) < limits.trimEveryMs)
-        continue;
-      this.lastTrimMs.set(topic, nowMs);
-      await log.trim(topic, this.consumed[topic]!);
+      if (kind === 'heartbeat') continue;
+      const consumed = this.consumed[topic]!;
+      const kept = kind === 'change' ? await log.offsetAt(topic, nowMs - limits.changeRetentionMs) : null;
+      await log.trim(topic, kept === null ? consumed : Math.min(kept, consumed));
     }
   }
 }

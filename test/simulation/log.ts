@@ -285,6 +285,12 @@ class MemoryLog implements Log {
     return { earliest, end: stable };
   }
 
+  async offsetAt(topic: string, timestampMs: number): Promise<number | null> {
+    await this.trip('kafka offset of a time', 'KAFKA_UNREACHABLE');
+    const found = this.broker.records(topic).find((record) => record.timestampMs >= timestampMs);
+    return found?.offset ?? null;
+  }
+
   async trim(topic: string, offset: number): Promise<void> {
     await this.trip('kafka trim', 'KAFKA_UNREACHABLE');
     const found = this.broker.topic(topic);
