@@ -5,7 +5,7 @@ import { tell, tellConflict, tellDeletions } from './decisions.js';
 import { markDeleted } from './deletes.js';
 import type { AnswerEvent } from './events.js';
 import { release } from './holds.js';
-import { readColumns, readGroup } from './merge.js';
+import { mergeColumns, readColumns, readGroup } from './merge.js';
 import type { SystemIndex } from './plan-index.js';
 import type { LinkDraft, Turn } from './turn.js';
 
@@ -67,9 +67,18 @@ function answerExistence(turn: Turn, link: LinkDraft, system: SystemIndex, event
     link.deletions = [];
     link.moves++;
     turn.changed(link);
+    takeRow(turn, link, system, event.timeMicros);
   } else if (link.existence === 'present') {
     markDeleted(turn, link);
   }
+}
+
+/** What the record shows stands as a whole, edits included that gave way to the deletion. */
+function takeRow(turn: Turn, link: LinkDraft, system: SystemIndex, timeMicros: number): void {
+  const member = link.members[system.system]!;
+  const differing = system.columns.filter(({ field }) => field in member.agreed);
+  const setter = { system: system.system, timeMicros };
+  mergeColumns(turn, link, system, member, differing, { by: 'user', setter: () => setter });
 }
 
 function releaseConflicts(turn: Turn, link: LinkDraft, group: string | null): void {

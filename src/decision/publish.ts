@@ -1,4 +1,4 @@
-import type { LinkRecord } from './state.js';
+import type { Hold, LinkRecord, Member } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
 
 type Link = LinkRecord | LinkDraft;
@@ -58,9 +58,9 @@ function settersByField(turn: Turn, link: LinkDraft): Record<string, { system: s
 
 function publishHolds(turn: Turn, before: LinkRecord | null, now: LinkDraft | null, link: Link): void {
   for (const system in link.members) {
-    const was = before?.members[system]?.holds[0];
+    const was = holdToTell(before?.members[system]);
     const member = now?.members[system];
-    const is = member?.holds[0];
+    const is = holdToTell(member);
     if (was === is) continue;
     if (is === undefined) {
       turn.outputs.push({ kind: 'hold', entity: link.entity, link: link.id, system, hold: null });
@@ -70,4 +70,9 @@ function publishHolds(turn: Turn, before: LinkRecord | null, now: LinkDraft | nu
       turn.outputs.push({ kind: 'hold', entity: link.entity, link: link.id, system, hold });
     }
   }
+}
+
+/** Of several the first that keeps the record as it is; a double is told of, but written on. */
+function holdToTell(member: Member | undefined): Hold | undefined {
+  return member?.holds.find(({ reason }) => reason !== 'duplicate') ?? member?.holds[0];
 }

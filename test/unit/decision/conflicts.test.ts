@@ -1,0 +1,279 @@
+import { describe, expect, it } from 'vitest';
+import type { DecisionOutput, Output } from '../../../src/decision/outputs.js';
+import type { ConflictPlan } from '../../../src/plan/plan.js';
+import { Conversation, planOf, type EntityOptions } from '../../support/decision-fixtures.js';
+
+/** The merge and its policies; every value that loses stands in a decision (I10). */
+
+function talkOf(conflict: Partial<ConflictPlan>, more: Partial<EntityOptions> = {}) {
+  return new Conversation(
+    planOf({
+      leading: ['erp', 'crm'],
+      entities: {
+        company: {
+          fields: { name: 'string', city: 'string', zip: 'string' },
+          match: [['name']],
+          conflict: { policy: 'leading', ...conflict },
+          systems: { crm: {}, erp: {} },
+          ...more,
+        },
+      },
+    }),
+  );
+}
+
+const crm = (city: string | null, zip: string | null = '1') => ({
+  id: 'c',
+  crm_name: 'Acme',
+  crm_city: city,
+  crm_zip: zip,
+});
+const erp = (city: string | null, zip: string | null = '1') => ({
+  id: 'e',
+  erp_name: 'Acme',
+  erp_city: city,
+  erp_zip: zip,
+});
+const decisions = (outputs: readonly Output[]) =>
+  outputs.filter((one): one is DecisionOutput => one.kind === 'decision');
+
+/** Both systems show city `Bonn`. */
+function equal(conflict: Partial<ConflictPlan>, more: Partial<EntityOptions> = {}): Conversation {
+  const talk = talkOf(conflict, more);
+  talk.snapshot('crm', 'company', [crm('Bonn')]);
+  talk.snapshot('erp', 'company', [erp('Bonn')]);
+  return talk;
+}
+
+/** crm says Köln, and before that is written erp says Ulm; returns what the second edit led to. */
+function clash(conflict: Partial<ConflictPlan>, laterMicros = 1_000_000, group?: string) {
+  const talk = equal(conflict, group === undefined ? {} : { groups: { [group]: ['city', 'zip'] } });
+  talk.update('crm', 'company', null, crm('Köln'));
+  const commitTimeMicros = talk.timeMicros + laterMicros;
+  const outputs = talk.update('erp', 'company', null, erp('Ulm'), { commitTimeMicros });
+  talk.refuse('erp');
+  return { talk, outputs, city: talk.link('crm', 'company', 'c').canonical['city'], decision: decisions(outputs)[0] };
+}
+
+describe('the merge', () => {
+  it('different fields of one record at once: both stand, no conflict', () => {
+    const talk = equal({});
+    talk.update('crm', 'company', null, crm('Köln', '1'));
+    const outputs = talk.update('erp', 'company', null, erp('Bonn', '2'));
+    expect(decisions(outputs)).toEqual([]);
+    expect(talk.commands.map(({ system, command }) => [system, command.set])).toEqual([
+      ['erp', { erp_city: 'Köln' }],
+      ['crm', { crm_zip: '2' }],
+    ]);
+  });
+
+  it('the same edit on both sides is agreement', () => {
+    const talk = equal({});
+    talk.update('crm', 'company', null, crm('Köln'));
+    expect(decisions(talk.update('erp', 'company', null, erp('Köln')))).toEqual([]);
+    talk.refuse('erp');
+    expect(talk.commands).toEqual([]);
+  });
+
+  it('fields of a group are merged as one', () => {
+    const talk = equal({}, { groups: { place: ['city', 'zip'] } });
+    talk.update('crm', 'company', null, crm('Köln', '1'));
+    const outputs = talk.update('erp', 'company', null, erp('Bonn', '2'));
+    expect(decisions(outputs)).toMatchObject([
+      { group: 'place', winner: 'erp', fields: [{ field: 'city' }, { field: 'zip' }] },
+    ]);
+    expect(talk.command('crm').set).toEqual({ crm_city: 'Bonn', crm_zip: '2' });
+  });
+
+  it('a burst coalesces: one command in flight, then one more (I6)', () => {
+    const talk = equal({});
+    for (const city of ['a', 'b', 'c', 'd']) talk.update('crm', 'company', null, crm(city));
+    expect(talk.commands.map(({ command }) => command.set)).toEqual([{ erp_city: 'a' }]);
+    talk.apply('erp');
+    expect(talk.commands.map(({ command }) => command.set)).toEqual([{ erp_city: 'd' }]);
+  });
+
+  it('what the system cannot tell apart is no edit', () => {
+    const talk = equal(
+      {},
+      {
+        systems: {
+          crm: {},
+          erp: { columns: { city: { columnType: { kind: 'text', maxLength: 4 }, tooLong: 'truncate' } } },
+        },
+      },
+    );
+    talk.update('crm', 'company', null, crm('Bonn am Rhein'));
+    expect(talk.commands).toEqual([]);
+    talk.update('erp', 'company', null, { ...erp('Bonn'), note: 'x' });
+    expect(talk.link('crm', 'company', 'c').canonical['city']).toBe('Bonn am Rhein');
+  });
+});
+
+describe('the policy picks, and the loser stands in a decision', () => {
+  it.each([
+    ['leading: the first in precedence', { policy: 'leading' }, 'Ulm', 'erp'],
+    ['leading: the system named for it', { policy: 'leading', lead: 'crm' }, 'Köln', 'crm'],
+    ['newest: the later edit', { policy: 'newest', lead: 'crm' }, 'Ulm', 'erp'],
+    [
+      'per field',
+      {
+        policy: 'leading',
+        groups: { city: { policy: 'leading', lead: 'crm', withinMicros: 0, otherwise: 'leading' } },
+      },
+      'Köln',
+      'crm',
+    ],
+  ] as const)('%s', (_, conflict, city, winner) => {
+    const result = clash(conflict);
+    expect(result.city).toBe(city);
+    expect(result.decision).toMatchObject({
+      decision: 'conflict',
+      winner,
+      fields: [
+        {
+          field: 'city',
+          agreed: 'Bonn',
+          sides: [
+            { system: 'crm', key: 'c', value: 'Köln' },
+            { system: 'erp', key: 'e', value: 'Ulm' },
+          ],
+        },
+      ],
+    });
+    result.talk.settle();
+    expect(result.talk.seen('crm', 'company', 'c')!['crm_city']).toBe(city);
+    expect(result.talk.seen('erp', 'company', 'e')!['erp_city']).toBe(city);
+  });
+
+  it('newest within the tolerance of clocks: otherwise leading', () => {
+    const result = clash({ policy: 'newest', withinMicros: 2_000_000, lead: 'crm' });
+    expect(result.city).toBe('Köln');
+    expect(result.decision?.rule).toMatch(/too close/);
+  });
+
+  it('hold: a person says, and meanwhile nothing is overwritten', () => {
+    for (const conflict of [
+      { policy: 'hold' },
+      { policy: 'newest', withinMicros: 2_000_000, otherwise: 'hold' },
+    ] as const) {
+      const { talk, decision } = clash(conflict);
+      expect(decision?.winner).toBeNull();
+      expect(talk.link('erp', 'company', 'e').members['erp']!.holds).toMatchObject([
+        { reason: 'conflict', group: 'city' },
+      ]);
+      expect(talk.commands).toEqual([]);
+      // Other fields go on.
+      talk.update('crm', 'company', null, crm('Köln', '9'));
+      expect(talk.command('erp').set).toEqual({ erp_zip: '9' });
+    }
+  });
+
+  it('a held conflict ends when the sides agree', () => {
+    const { talk } = clash({ policy: 'hold' });
+    talk.update('erp', 'company', null, erp('Köln'));
+    expect(talk.link('erp', 'company', 'e').members['erp']!.holds).toEqual([]);
+  });
+});
+
+describe('rule 9: answers to held conflicts', () => {
+  it('the value of the winner stands', () => {
+    const { talk } = clash({ policy: 'hold' });
+    answer(talk, { crm: crm('Köln'), erp: erp('Ulm') });
+    expect(talk.command('crm').set).toEqual({ crm_city: 'Ulm' });
+    expect(talk.link('erp', 'company', 'e').members['erp']!.holds).toEqual([]);
+  });
+
+  it('given for images that have moved, it is not applied and the hold stays', () => {
+    const { talk } = clash({ policy: 'hold' });
+    talk.update('crm', 'company', null, crm('Trier'));
+    expect(answer(talk, { crm: crm('Köln'), erp: erp('Ulm') })).toMatchObject([
+      { kind: 'decision', decision: 'ignored' },
+    ]);
+    expect(talk.link('erp', 'company', 'e').members['erp']!.holds).toHaveLength(1);
+  });
+
+  it('a disputed deletion: the record or its absence', () => {
+    for (const winner of ['crm', 'erp']) {
+      const talk = equal({ policy: 'hold' });
+      talk.delete('crm', 'company', crm('Bonn'));
+      talk.update('erp', 'company', null, erp('Ulm'));
+      talk.refuse('erp');
+      expect(talk.commands).toEqual([]);
+      const { id: link } = talk.state.links()[0]!;
+      const timeMicros = talk.timeMicros;
+      talk.tell({
+        kind: 'answer',
+        entity: 'company',
+        link,
+        group: null,
+        winner,
+        seen: { crm: null, erp: erp('Ulm') },
+        timeMicros,
+      });
+      expect(talk.commands.map(({ system, command }) => `${system} ${command.operation}`)).toEqual([
+        winner === 'erp' ? 'crm insert' : 'erp delete',
+      ]);
+    }
+  });
+
+  function answer(talk: Conversation, seen: Readonly<Record<string, ReturnType<typeof crm> | ReturnType<typeof erp>>>) {
+    const { id: link } = talk.link('erp', 'company', 'e');
+    return talk.tell({
+      kind: 'answer',
+      entity: 'company',
+      link,
+      group: 'city',
+      winner: 'erp',
+      seen,
+      timeMicros: talk.timeMicros,
+    });
+  }
+});
+
+describe('a first link of two existing records', () => {
+  it.each([
+    ['leading', 'leading', 'Köln', 'Ulm', 'Ulm'],
+    ['leading, although empty', 'leading', 'Köln', null, null],
+    ['empty fields filled', 'fill', 'Köln', null, 'Köln'],
+    ['newest without times: leading', 'newest', 'Köln', 'Ulm', 'Ulm'],
+  ] as const)('%s', (_, first, left, right, city) => {
+    const talk = talkOf({ first });
+    talk.snapshot('crm', 'company', [crm(left)]);
+    talk.snapshot('erp', 'company', [erp(right)]);
+    expect(talk.link('crm', 'company', 'c').canonical['city']).toBe(city);
+  });
+
+  it('newest by a mapped updated-date', () => {
+    const talk = talkOf(
+      { first: 'newest' },
+      { systems: { crm: { updatedColumn: 'changed' }, erp: { updatedColumn: 'changed' } } },
+    );
+    talk.snapshot('crm', 'company', [{ ...crm('Köln'), changed: 200 }]);
+    talk.snapshot('erp', 'company', [{ ...erp('Ulm'), changed: 100 }]);
+    expect(talk.link('crm', 'company', 'c').canonical['city']).toBe('Köln');
+  });
+});
+
+describe('update against delete', () => {
+  it('clean if nobody else changed what is written there', () => {
+    const talk = equal({});
+    expect(decisions(talk.delete('crm', 'company', crm('Bonn')))).toEqual([]);
+    expect(talk.command('erp').operation).toBe('delete');
+  });
+
+  it.each([
+    ['the edit wins', { policy: 'leading' }, 'erp', 'crm insert'],
+    ['the deletion wins', { policy: 'leading', lead: 'crm' }, 'crm', 'erp delete'],
+    ['a person decides', { policy: 'hold' }, null, null],
+  ] as const)('%s', (_, conflict, winner, command) => {
+    const talk = equal(conflict);
+    talk.update('erp', 'company', null, erp('Ulm'));
+    const outputs = talk.delete('crm', 'company', crm('Bonn'));
+    expect(decisions(outputs)).toMatchObject([{ decision: 'update-delete', winner }]);
+    talk.refuse('crm');
+    expect(talk.commands.map(({ system, command: made }) => `${system} ${made.operation}`)).toEqual(
+      command === null ? [] : [command],
+    );
+  });
+});
