@@ -46,7 +46,8 @@ export function readPosition(text: string): SourcePosition {
     if (v !== 1) throw new RangeError(`format ${v}`);
     return { ...rest, lsn: parseLsn(lsn) };
   } catch (cause) {
-    throw new DuologError('SOURCE_POSITION_INVALID', `The stored position of the source cannot be read: ${cause}`, {
+    const why = cause instanceof Error ? cause.message : 'no text';
+    throw new DuologError('SOURCE_POSITION_INVALID', `The stored position of the source cannot be read: ${why}`, {
       cause,
     });
   }

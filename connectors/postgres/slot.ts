@@ -38,8 +38,8 @@ export async function serverFacts(session: QuerySession, system: string): Promis
 }
 
 export interface SlotFacts {
-  /** The server sends what commits at or after it. */
-  readonly confirmed: Lsn;
+  /** The server sends what commits at or after it; null while the slot is being made. */
+  readonly confirmed: Lsn | null;
   readonly activePid: number | null;
 }
 
@@ -60,13 +60,16 @@ export async function slotFacts(session: QuerySession, system: string, slot: str
       { hint: `Run: SELECT pg_drop_replication_slot(${pg.escapeLiteral(slot)})` },
     );
   }
-  if (walStatus === 'lost' || confirmed == null) {
+  if (walStatus === 'lost') {
     throw new DuologError(
       'SLOT_LOST',
       `${system}: the server has removed log that the slot ${slot} still needed (max_slot_wal_keep_size)`,
     );
   }
-  return { confirmed: parseLsn(confirmed), activePid: activePid == null ? null : Number(activePid) };
+  return {
+    confirmed: confirmed == null ? null : parseLsn(confirmed),
+    activePid: activePid == null ? null : Number(activePid),
+  };
 }
 
 /** Makes the slot; waits for every transaction that is open now. @throws DuologError SLOT_LIMIT, SOURCE_RIGHTS, … */
@@ -104,7 +107,7 @@ export function refuseLostSlot(
       resync,
     );
   }
-  if (facts === null) {
+  if (facts === null || facts.confirmed === null) {
     throw new DuologError(
       'SLOT_LOST',
       `${system}: the replication slot ${slot} is gone, but a position is stored`,

@@ -1,22 +1,12 @@
 import type { Position, Source, SourceBatch, SourceOptions, SourceStatus } from '../../src/connector/contract.js';
 import { DuologError } from '../../src/errors/duolog-error.js';
-import { describeTables } from './catalogue.js';
 import { clientConfig, type PostgresConnection } from './connection.js';
 import { sourceFailure } from './failure.js';
-import { publicationName, quoteTable, slotName } from './names.js';
-import { completeLsn, laterPosition, readPosition, type SourcePosition, type TableProgress } from './position.js';
-import { ensurePublication } from './publication.js';
+import { publicationName, slotName } from './names.js';
+import { type Prepared, prepareCapture } from './opening.js';
+import { completeLsn, laterPosition, readPosition, type SourcePosition } from './position.js';
 import { QuerySession } from './session.js';
 import { Signal } from './signal.js';
-import {
-  createSlot,
-  endHolder,
-  refuseLostSlot,
-  refuseMissingRights,
-  type ServerFacts,
-  serverFacts,
-  slotFacts,
-} from './slot.js';
 import { ChangedKeys } from './snapshot/changed-keys.js';
 import { SnapshotRun } from './snapshot/snapshot-run.js';
 import { SlotWatch } from './slot-watch.js';
@@ -41,7 +31,7 @@ export interface SourceTuning {
 const DEFAULT_TUNING: SourceTuning = {
   heartbeatIntervalMs: 10_000,
   statusIntervalMs: 10_000,
-  holdBytes: 32 << 20,
+  holdBytes: 8 << 20,
   maxChunkRows: 2_000,
   maxChangedKeys: 200_000,
 };
@@ -80,7 +70,7 @@ export class PostgresSource implements Source {
   readonly #tuning: SourceTuning;
   readonly #news = new Signal();
   #running: Running | null = null;
-  #opening: 'waiting-for-transactions' | null = null;
+  #opening: QuerySession | null = null;
   #failure: DuologError | null = null;
   #blocked = false;
   /** The position handed out last and not yet acknowledged. */
@@ -107,13 +97,11 @@ export class PostgresSource implements Source {
     this.#inFlight = null;
     this.#keepalive = null;
     this.#heartbeatAskedMs = null;
-    let session: QuerySession | null = null;
     try {
-      session = await QuerySession.connect(this.#client('source'));
-      await this.#begin(session, stored);
+      this.#opening = await QuerySession.connect(this.#client('source'));
+      await this.#begin(this.#opening, stored);
     } catch (error) {
       await this.close();
-      session?.close();
       throw sourceFailure(error, this.#system, 'opening the source');
     } finally {
       this.#opening = null;
@@ -155,7 +143,8 @@ export class PostgresSource implements Source {
   status(): SourceStatus {
     const running = this.#running;
     if (running === null) {
-      const phase = this.#opening ?? 'closed';
+      // All that takes long in opening is to make the slot.
+      const phase = this.#opening === null ? 'closed' : 'waiting-for-transactions';
       return { phase, detail: null, snapshot: {}, retainedBytes: null, newestCommitTimeMicros: null };
     }
     const { snapshots, reader, tables, queue, watch } = running;
@@ -177,6 +166,7 @@ export class PostgresSource implements Source {
   }
 
   async close(): Promise<void> {
+    this.#opening?.close();
     const running = this.#running;
     this.#running = null;
     if (running === null) return;
@@ -189,56 +179,52 @@ export class PostgresSource implements Source {
   }
 
   async #begin(session: QuerySession, stored: SourcePosition | null): Promise<void> {
-    const facts = await serverFacts(session, this.#system);
-    const captured = this.options.entities.filter((entity) => entity.captured);
-    const described = await session.use((client) => describeTables(client, this.#system, captured));
-    for (const { shape, replicaIdentity, schema, name } of described) {
-      if (replicaIdentity !== 'nothing') continue;
-      throw new DuologError(
-        'TABLE_REPLICA_IDENTITY',
-        `${this.#system}: updates and deletes of ${shape.table} do not name their row (REPLICA IDENTITY NOTHING)`,
-        { hint: `Run: ALTER TABLE ${quoteTable({ schema, name })} REPLICA IDENTITY DEFAULT` },
-      );
-    }
-    const tables = described.map((table) => ({ oid: table.oid, quoted: quoteTable(table) }));
-    await refuseMissingRights(session, this.#system, tables);
-    const publication = publicationName(this.options.prefix, this.#system);
-    let slot = await slotFacts(session, this.#system, this.#slot);
-    refuseLostSlot(this.#system, this.#slot, slot, stored, facts.cluster);
-    await ensurePublication(session, this.#system, publication, described, facts.version);
-    this.#opening = 'waiting-for-transactions';
-    if (slot === null) slot = await createSlot(session, this.#system, this.#slot);
-    else await endHolder(session, this.#system, this.#slot);
-    const start = startPosition(
-      facts,
-      slot.confirmed,
-      stored,
-      described.map((table) => table.shape),
-    );
-    const durable = Math.max(slot.confirmed - 1, stored === null ? 0 : completeLsn(stored));
-    const running = this.#assemble(session, start, durable, facts, described);
+    const prepared = await prepareCapture(session, this.options, stored);
+    const running = this.#assemble(session, prepared);
     this.#running = running;
+    for (const [entity, progress] of Object.entries(prepared.start.tables)) running.snapshots.add(entity, progress);
     await running.replication.start();
     this.#lastBatchMs = Date.now();
-    for (const [entity, progress] of Object.entries(start.tables)) running.snapshots.add(entity, progress);
     running.snapshots.start();
     running.watch.start();
   }
 
-  #assemble(
-    session: QuerySession,
-    start: SourcePosition,
-    durable: Lsn,
-    facts: ServerFacts,
-    described: Awaited<ReturnType<typeof describeTables>>,
-  ): Running {
-    const failed = (error: unknown) => this.#fail(error, 'reading changes');
+  #assemble(session: QuerySession, { facts, described, start, durable }: Prepared): Running {
     const tables = new SourceTables(this.#system, session, described, (entity) => {
       if (snapshots.isPending(entity)) this.#readAgain(entity);
     });
     const queue = new BatchQueue(facts.cluster, start);
     const changedKeys = new ChangedKeys(this.#tuning.maxChangedKeys);
-    const snapshots: SnapshotRun = new SnapshotRun({
+    const snapshots: SnapshotRun = this.#snapshots(queue, tables, changedKeys, () => this.#boundary(reader, snapshots));
+    const reader: StreamReader = this.#reader(start, queue, tables, changedKeys, snapshots);
+    const senderTimeoutMs = facts.senderTimeoutMs ?? Number.POSITIVE_INFINITY;
+    const replication = new Replication(
+      {
+        client: this.#client('replication'),
+        slot: this.#slot,
+        publication: publicationName(this.options.prefix, this.#system),
+        durable,
+        statusIntervalMs: Math.min(this.#tuning.statusIntervalMs, senderTimeoutMs / 3),
+      },
+      {
+        message: (bytes) => {
+          reader.receive(bytes);
+          if (queue.events > 0) this.#news.notify();
+          if (this.#full(queue)) this.#steer();
+        },
+        keepalive: (lsn, timeMicros) => {
+          this.#keepalive = { lsn, timeMicros, receivedMs: Date.now() };
+          this.#news.notify();
+        },
+        ended: (error) => this.#fail(error, 'reading changes'),
+      },
+    );
+    const watch = new SlotWatch(session, this.#system, this.#slot, (error) => this.#fail(error, 'watching the slot'));
+    return { session, queue, tables, replication, reader, snapshots, watch };
+  }
+
+  #snapshots(queue: BatchQueue, tables: SourceTables, changedKeys: ChangedKeys, chunkArrived: () => void): SnapshotRun {
+    return new SnapshotRun({
       slot: this.#slot,
       client: clientConfig(this.connection, this.#applicationName('snapshot'), SNAPSHOT_SETTINGS),
       changedKeys,
@@ -246,12 +232,21 @@ export class PostgresSource implements Source {
       table: (entity) => tables.get(entity),
       describeAgain: async (entity) => void (await tables.describeAgain(entity)),
       hasRoom: () => queue.events < this.options.maxBatchEvents && queue.bytes < this.options.maxBatchBytes,
-      chunkArrived: () => this.#boundary(reader, snapshots),
+      chunkArrived,
       deliver: (event, bytes) => queue.read(event, bytes),
       passed: (entity, after) => queue.passed(entity, after),
       failed: (error) => this.#fail(error, 'reading a snapshot'),
     });
-    const reader: StreamReader = new StreamReader(
+  }
+
+  #reader(
+    start: SourcePosition,
+    queue: BatchQueue,
+    tables: SourceTables,
+    changedKeys: ChangedKeys,
+    snapshots: SnapshotRun,
+  ): StreamReader {
+    return new StreamReader(
       this.#slot,
       start,
       {
@@ -270,36 +265,10 @@ export class PostgresSource implements Source {
           this.#steer();
           this.#news.notify();
         },
-        failed,
+        failed: (error) => this.#fail(error, 'reading changes'),
       },
       () => !this.#full(queue),
     );
-    const replication = new Replication(
-      {
-        client: this.#client('replication'),
-        slot: this.#slot,
-        publication: publicationName(this.options.prefix, this.#system),
-        durable,
-        statusIntervalMs: Math.min(
-          this.#tuning.statusIntervalMs,
-          (facts.senderTimeoutMs ?? Number.POSITIVE_INFINITY) / 3,
-        ),
-      },
-      {
-        message: (bytes) => {
-          reader.receive(bytes);
-          if (queue.events > 0) this.#news.notify();
-          if (this.#full(queue)) this.#steer();
-        },
-        keepalive: (lsn, timeMicros) => {
-          this.#keepalive = { lsn, timeMicros, receivedMs: Date.now() };
-          this.#news.notify();
-        },
-        ended: failed,
-      },
-    );
-    const watch = new SlotWatch(session, this.#system, this.#slot, (error) => this.#fail(error, 'watching the slot'));
-    return { session, queue, tables, replication, reader, snapshots, watch };
   }
 
   /** Lets chunks in between two transactions of the stream. */
@@ -378,26 +347,4 @@ export class PostgresSource implements Source {
 
 function readStored(position: Position | null): SourcePosition | null {
   return position === null ? null : readPosition(position);
-}
-
-/** Where to begin: tables that the position does not know, or knows under another name, are read from their beginning. */
-function startPosition(
-  facts: ServerFacts,
-  confirmed: Lsn,
-  stored: SourcePosition | null,
-  shapes: readonly { readonly entity: string; readonly table: string }[],
-): SourcePosition {
-  const from: SourcePosition = stored ?? {
-    cluster: facts.cluster,
-    lsn: confirmed - 1,
-    ordinal: null,
-    reads: 0,
-    tables: {},
-  };
-  const tables: Record<string, TableProgress> = {};
-  for (const { entity, table } of shapes) {
-    const known = from.tables[entity];
-    tables[entity] = known !== undefined && known.table === table ? known : { state: 'pending', table };
-  }
-  return { ...from, tables };
 }

@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type LocalPostgres, startPostgres } from '../../deploy/dev/stack.js';
 import type { SourceBatch } from '../../src/connector/contract.js';
-import { firstMark, markPrefix } from '../../connectors/postgres/marks.js';
+import { markPrefix } from '../../connectors/postgres/marks.js';
 import type { PostgresSource } from '../../connectors/postgres/source.js';
 import { parseLsn } from '../../connectors/postgres/stream/lsn.js';
 import { eventually } from '../support/eventually.js';

@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type LocalPostgres, startPostgres } from '../../deploy/dev/stack.js';
 import type { PostgresSource } from '../../connectors/postgres/source.js';
+import { DuologError } from '../../src/errors/duolog-error.js';
 import { eventually } from '../support/eventually.js';
 import { testedPostgres, uniquePrefix } from '../support/shared.js';
 import { captured, connect, readUntil, Replica, snapshotDone, sourceOf, Store } from './source-fixture.js';
@@ -120,6 +121,30 @@ describe.each(testedPostgres)('a commit in the log of Postgres %i that is not vi
     expect(reads(store)).toBe(before);
     await setStandby('');
     await committed;
+    await readUntil(source!, store, snapshotDone(store, 'item'));
+    await expectEqual(store, replica);
+  });
+
+  it('is waited for by the making of the slot, which can be given up and begun again', async () => {
+    const { store, replica, open } = await begin();
+    const { committed } = await hang();
+    const givenUp = open().then(
+      () => 'opened',
+      (error: unknown) => (error instanceof DuologError ? error.code : error),
+    );
+    await eventually(async () => {
+      const making = await admin.query(
+        `SELECT FROM pg_stat_activity WHERE query LIKE '%create_logical_replication_slot%' AND pid <> pg_backend_pid()`,
+      );
+      return making.rows.length === 1;
+    });
+    await source!.close();
+    expect(await givenUp).toBe('SOURCE_UNREACHABLE');
+    const opening = open();
+    await eventually(() => source!.status().phase === 'waiting-for-transactions');
+    await setStandby('');
+    await committed;
+    await opening;
     await readUntil(source!, store, snapshotDone(store, 'item'));
     await expectEqual(store, replica);
   });

@@ -178,8 +178,6 @@ describe.each(testedPostgres)('transactions of our own in the stream of Postgres
     ['on disk', 10_000],
   ])('come out the same held %s, many messages long, and after restarts inside them', async (_where, holdBytes) => {
     await open({ holdBytes }, 100);
-    const spilled = () => readdirSync(tmpdir()).filter((name) => name.startsWith('duolog-spill-'));
-    const before = spilled();
     await client.query('BEGIN');
     await mark(firstMark(3000));
     await client.query(`INSERT INTO company SELECT n, repeat('x', 300) FROM generate_series(1001, 4000) n`);
@@ -205,7 +203,6 @@ describe.each(testedPostgres)('transactions of our own in the stream of Postgres
       'insert company 99 edit',
     ]);
     expect(store.changes.slice(2900, 3000).every((change) => change.after!.city === 'later')).toBe(true);
-    await source!.close();
-    expect(spilled()).toEqual(before);
+    expect(readdirSync(tmpdir()).filter((name) => name.startsWith('duolog-spill-'))).toEqual([]);
   });
 });

@@ -50,7 +50,7 @@ describe.each(testedPostgres)('the set-up of capture in Postgres %i', (version) 
       () => null,
       (reason: unknown) => reason,
     );
-    if (!(error instanceof DuologError)) throw new Error(`Expected a DuologError, not ${error}`);
+    if (!(error instanceof DuologError)) throw new Error('Expected a DuologError', { cause: error });
     return error;
   };
   /** A role of its own with what is granted, and the database's url for it. */

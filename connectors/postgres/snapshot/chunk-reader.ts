@@ -115,10 +115,11 @@ type CopyResult = { readonly rows: readonly (readonly (string | null)[])[] };
 /** Runs statements of which one is a COPY … TO STDOUT; `receive` gets its lines, valid only during the call. */
 function copy(client: pg.Client, statements: string, receive: (line: Buffer) => void): Promise<readonly CopyResult[]> {
   return new Promise((resolve, reject) => {
-    let failure: unknown = null;
+    let failure: Error | null = null;
     const config = { text: statements, rowMode: 'array' } as pg.QueryConfig;
-    const query = new pg.Query(config, (error: unknown, results: unknown) => {
-      if (error ?? failure) reject(error ?? failure);
+    const query = new pg.Query(config, (error: Error | undefined, results: unknown) => {
+      const reason = error ?? failure;
+      if (reason) reject(reason);
       else resolve(results as readonly CopyResult[]);
     });
     // The driver passes COPY's lines to this method and does nothing with them by itself.
@@ -127,7 +128,7 @@ function copy(client: pg.Client, statements: string, receive: (line: Buffer) => 
         try {
           if (failure === null) receive(chunk);
         } catch (error) {
-          failure = error;
+          failure = error instanceof Error ? error : new Error('A line of COPY cannot be read', { cause: error });
         }
       },
     });

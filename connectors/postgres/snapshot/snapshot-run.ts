@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Change, EndEvent } from '../../../src/connector/contract.js';
 import { connectClient, destroyClient, queryTexts } from '../connection.js';
+import { failPoint } from '../../../src/failpoints.js';
 import type { DescribedTable } from '../catalogue.js';
 import type { TableProgress } from '../position.js';
 import { Signal } from '../signal.js';
@@ -202,6 +203,7 @@ export class SnapshotRun {
         watermark: `${this.#token}-${++this.#chunks}`,
         slot: this.around.slot,
       });
+      failPoint('source.snapshot.after-chunk');
       if (this.#discard) return;
       reading.size.read(chunk.rows);
       after = chunk.lastKey ?? after;

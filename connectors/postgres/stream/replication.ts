@@ -70,7 +70,7 @@ export class Replication {
     });
     await new Promise<void>((resolve, reject) => {
       service.on('start', () => resolve());
-      const end = (error: unknown) => {
+      const end = (error: Error) => {
         reject(error);
         this.#end(error);
       };
@@ -78,7 +78,7 @@ export class Replication {
       // '0/0': where to begin is the slot's to say.
       service.subscribe(new BytesPlugin(this.options.publication), this.options.slot, '0/0').then(
         () => end(new Error('the server ended the replication connection')),
-        (error: unknown) => end(error),
+        (error: Error) => end(error),
       );
     });
     this.#statusTimer = setInterval(() => this.#tick(), this.options.statusIntervalMs);

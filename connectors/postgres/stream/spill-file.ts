@@ -11,10 +11,9 @@ export interface SpilledMessage {
   readonly message: Buffer;
 }
 
-/** Messages on disk, in order, for transactions that do not fit in memory. Gone with `remove()`. */
+/** Messages on disk, in order, for transactions that do not fit in memory. Gone with `remove()`, or with the process. */
 export class SpillFile {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'duolog-spill-'));
-  readonly #file = openSync(join(this.#folder, 'messages'), 'wx+', 0o600);
+  readonly #file = openUnnamed();
   #block = Buffer.allocUnsafe(BLOCK_BYTES);
   #filled = 0;
   #written = 0;
@@ -71,7 +70,6 @@ export class SpillFile {
     if (this.#removed) return;
     this.#removed = true;
     closeSync(this.#file);
-    rmSync(this.#folder, { recursive: true, force: true });
   }
 
   #flush(): void {
@@ -81,5 +79,15 @@ export class SpillFile {
     }
     this.#written += this.#filled;
     this.#filled = 0;
+  }
+}
+
+/** A file that has no name any more: nothing of it is left whatever becomes of the process. */
+function openUnnamed(): number {
+  const folder = mkdtempSync(join(tmpdir(), 'duolog-spill-'));
+  try {
+    return openSync(join(folder, 'messages'), 'wx+', 0o600);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 }
