@@ -5,7 +5,14 @@ import { type Batches, decodeRecordBatch } from './record-batch-decoder.js';
 
 /**
  * Modules of kafkajs replaced for speed alone; what they do stays the same, and a unit test compares their bytes with
- * the originals'. Together they halve the processor time of a message and more (bench/README.md has the figures).
+ * the originals'. Processor time a message of 280 bytes, 1,000 at a time:
+ *
+ * | part                | original | here    |
+ * |---------------------|----------|---------|
+ * | group by partition  | 1.65 µs  | 0.01 µs |
+ * | encode, with CRC    | 6.90 µs  | 0.75 µs |
+ * | of that the CRC     | 0.69 µs  | 0.34 µs |
+ * | decode              | 0.74 µs  | 0.19 µs |
  */
 interface HotPath {
   readonly module: string;
@@ -48,22 +55,6 @@ const HOT_PATHS: readonly HotPath[] = [
     },
   },
   {
-    module: 'protocol/request',
-    reason: 'Copies the body twice more, into buffers grown to the next power of two and cleared.',
-    make: (_original, require) => {
-      const Encoder = require('kafkajs/src/protocol/encoder');
-      return async ({ correlationId, clientId, request }: Untyped) => {
-        const body = await request.encode();
-        const header = new Encoder(64)
-          .writeInt16(request.apiKey)
-          .writeInt16(request.apiVersion)
-          .writeInt32(correlationId)
-          .writeString(clientId);
-        return encoderOf(Encoder, withSize(header.buffer, body.buffer));
-      };
-    },
-  },
-  {
     module: 'protocol/recordBatch/v0/decoder',
     reason: 'A decoder, two BigInts and a dozen small objects for each record.',
     make: (original) => async (batches: Batches) => decodeRecordBatch(batches) ?? original(batches),
@@ -98,12 +89,4 @@ function encoderOf(Encoder: Untyped, bytes: Buffer): Untyped {
   encoder.buf = bytes;
   encoder.offset = bytes.length;
   return encoder;
-}
-
-function withSize(header: Buffer, body: Buffer): Buffer {
-  const bytes = Buffer.allocUnsafe(4 + header.length + body.length);
-  bytes.writeInt32BE(header.length + body.length, 0);
-  header.copy(bytes, 4);
-  body.copy(bytes, 4 + header.length);
-  return bytes;
 }

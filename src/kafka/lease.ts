@@ -4,6 +4,7 @@ import type { Lease, Tenure } from '../log/contract.js';
 import type { Client } from './client.js';
 import { findCoordinator } from './coordinator.js';
 import { asDuologError, protocolType, remedy } from './kafka-errors.js';
+import { withinPatience } from './patience.js';
 import { MemberAssignment, MemberMetadata } from './kafkajs.js';
 import { type Broker, type Cluster, GROUP_COORDINATOR, type GroupMember } from './kafkajs-types.js';
 
@@ -28,7 +29,6 @@ const NO_CLAIM = -1;
 /** The broker does not know this member, or has gone on without it: whatever it held is another's now. */
 const EXPELLED: ReadonlySet<string> = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID']);
 const MAX_PAUSE_MS = 500;
-const LEAVE_TIMEOUT_MS = 2_000;
 
 type Phase = 'standing-by' | 'holding' | 'over';
 
@@ -205,9 +205,9 @@ class Member {
     this.#stop.abort();
     clearInterval(this.#watch);
     // A request to join that is under way makes a member that would have to be waited for: it is awaited, then it leaves.
-    await withinTime(this.#running);
-    await withinTime(this.#sayGoodbye());
-    await withinTime(this.cluster.disconnect());
+    await withinPatience(this.#running);
+    await withinPatience(this.#sayGoodbye());
+    await withinPatience(this.cluster.disconnect());
   }
 
   async #sayGoodbye(): Promise<void> {
@@ -223,14 +223,6 @@ class Member {
     this.#coordinator = coordinator.nodeId;
     return coordinator;
   }
-}
-
-/** Leaving is a courtesy: without it the broker notices after a session. */
-async function withinTime(leaving: Promise<void>): Promise<void> {
-  const timer = new AbortController();
-  const timeout = delay(LEAVE_TIMEOUT_MS, undefined, { signal: timer.signal }).catch(() => undefined);
-  await Promise.race([leaving.catch(() => undefined), timeout]);
-  timer.abort();
 }
 
 function sessionTimeoutError(type: string | null, sessionMs: number, cause: unknown): DuologError | null {

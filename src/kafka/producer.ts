@@ -3,6 +3,7 @@ import { failPoint } from '../failpoints.js';
 import type { LogMessage, LogProducer, LogTransaction, TopicMessages } from '../log/contract.js';
 import type { Client } from './client.js';
 import { asDuologError } from './kafka-errors.js';
+import { withinPatience } from './patience.js';
 import { BATCH_HEADER_BYTES } from './produce-request.js';
 import { CommitOutcomeUnknown } from './transaction-protocol.js';
 
@@ -25,7 +26,7 @@ export async function openProducer(client: Client, transactionalId: string): Pro
     const empty = await producer.transaction();
     await empty.abort();
   } catch (error) {
-    await producer.disconnect().catch(() => undefined);
+    await withinPatience(producer.disconnect());
     throw asDuologError(error, `taking over the transactional id ${transactionalId}`);
   }
   return new TransactionalProducer(client, producer, transactionalId);
@@ -68,7 +69,7 @@ class TransactionalProducer implements LogProducer {
   }
 
   async close(): Promise<void> {
-    await this.producer.disconnect().catch(() => undefined);
+    await withinPatience(this.producer.disconnect());
   }
 
   /**

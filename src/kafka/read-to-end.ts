@@ -5,6 +5,7 @@ import { type FetchedTopic, type FetchLimits, fetchFrom } from './fetch.js';
 import { asDuologError, protocolType } from './kafka-errors.js';
 import type { Cluster } from './kafkajs-types.js';
 import { boundsOf, outOfRange, outOfRangeError } from './offsets.js';
+import { withinPatience } from './patience.js';
 import { withRetries } from './retry.js';
 
 const LIMITS: FetchLimits = { maxWaitMs: 100, maxBytes: 8 * 2 ** 20, maxTopicBytes: 8 * 2 ** 20 };
@@ -43,7 +44,7 @@ export async function readToEnd(
     if (offset < earliest || offset > highWatermark) throw outOfRangeError(topic, offset, { earliest, highWatermark });
     return await readUntil(cluster, { topic, offset, end: highWatermark }, onRecords);
   } finally {
-    await cluster.disconnect().catch(() => undefined);
+    await withinPatience(cluster.disconnect());
   }
 }
 

@@ -6,6 +6,7 @@ import { type FetchedTopic, type FetchLimits, fetchFrom } from './fetch.js';
 import { asDuologError, isMissingTopic, protocolType, remedy } from './kafka-errors.js';
 import type { Cluster } from './kafkajs-types.js';
 import { outOfRange } from './offsets.js';
+import { withinPatience } from './patience.js';
 import { withRetries } from './retry.js';
 
 interface TopicState {
@@ -44,7 +45,7 @@ export async function openReader(
     cluster = await client.cluster();
     await findTopics(cluster, topics);
   } catch (error) {
-    await cluster?.disconnect().catch(() => undefined);
+    if (cluster !== null) await withinPatience(cluster.disconnect());
     throw asDuologError(error, `reading ${topics.join(', ')}`);
   }
   return new DirectReader(client, cluster, start);
@@ -115,8 +116,8 @@ class DirectReader implements LogReader {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#wake?.();
-    await Promise.allSettled(this.#running);
-    await this.cluster.disconnect().catch(() => undefined);
+    await withinPatience(Promise.allSettled(this.#running));
+    await withinPatience(this.cluster.disconnect());
   }
 
   #state(topic: string): TopicState {

@@ -2,7 +2,6 @@ import type { DecodedMessage } from './record-batches.js';
 
 /**
  * Reads a record batch without an object for each level and without arithmetic on BigInt for each record.
- * A message costs 0.4 µs instead of 3.
  */
 const HEADER_BYTES = 49;
 const COMPRESSION = 0x07;
