@@ -1,0 +1,141 @@
+import { rm } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Decoder } from '../../src/avro/codec.js';
+import { keyOf } from '../../src/avro/progress-codec.js';
+import { HttpSchemaRegistry } from '../../src/avro/registry.js';
+import { kafkaLogOptions } from '../../src/config/kafka-connection.js';
+import { openLog } from '../../src/kafka/index.js';
+import type { Log } from '../../src/log/contract.js';
+import { TopicNames } from '../../src/log/topics.js';
+import { createLogger } from '../../src/logging/logger.js';
+import { eventually } from '../support/eventually.js';
+import { startPair, type Pair } from './tasks-fixture.js';
+
+const logger = createLogger({ level: 'silent', format: 'json' });
+
+interface Read {
+  readonly key: string | null;
+  readonly value: Record<string, unknown> | null;
+}
+
+/** What a read-committed subscriber finds in a topic. */
+async function read(log: Log, pair: Pair, topic: string): Promise<Read[]> {
+  const decoder = new Decoder(new HttpSchemaRegistry({ url: pair.registry }));
+  const found: Read[] = [];
+  await log.readToEnd(topic, (await log.bounds(topic)).earliest, async (records) => {
+    await decoder.prepare(records.flatMap(({ key, value }) => [key, value]));
+    for (const { key, value } of records) {
+      found.push({
+        key: key === null ? null : keyOf(decoder.decode(key)),
+        value: value === null ? null : (decoder.decode(value).value as Record<string, unknown>),
+      });
+    }
+  });
+  return found;
+}
+
+/** The last message of each key: what compaction leaves. */
+function last(messages: readonly Read[]): Read['value'][] {
+  return [...new Map(messages.map(({ key, value }) => [key, value])).values()].filter((value) => value !== null);
+}
+
+describe('topics for subscribers', () => {
+  let pair: Pair;
+  let log: Log;
+  let names: TopicNames;
+
+  beforeAll(async () => {
+    pair = await startPair();
+    log = await openLog(kafkaLogOptions(pair.loaded.configuration.kafka, logger));
+    names = new TopicNames(pair.prefix);
+    await pair.erp.query(`INSERT INTO customer (name, vat, city, credit) VALUES ('Alfreds', 'DE1', 'Berlin', 12.5)`);
+  });
+  afterAll(async () => {
+    await log?.close();
+    await pair?.close();
+  });
+
+  it('name the winner and the loser of a conflict, with every value', async () => {
+    const first = await pair.start();
+    await pair.equal();
+    await first.stop();
+    await pair.crm.query(`UPDATE company SET comp_city = 'Wien' WHERE comp_vat = 'DE1'`);
+    await pair.erp.query(`UPDATE customer SET city = 'Bern' WHERE vat = 'DE1'`);
+    const second = await pair.start();
+    await eventually(async () => {
+      const { rows } = await pair.crm.query<{ comp_city: string }>(
+        `SELECT comp_city FROM company WHERE comp_vat = 'DE1'`,
+      );
+      return rows[0]?.comp_city === 'Bern';
+    });
+    await pair.equal();
+    await second.stop();
+    const conflicts = (await read(log, pair, names.decision('company'))).filter(
+      ({ value }) => value?.['decision'] === 'conflict',
+    );
+    expect(conflicts).toHaveLength(1);
+    expect(conflicts[0]!.value).toMatchObject({
+      entity: 'company',
+      winner: 'erp',
+      fields: [{ field: 'city', agreed: 'Berlin' }],
+    });
+    const sides = (conflicts[0]!.value!['fields'] as { sides: { system: string; value: unknown }[] }[])[0]!.sides;
+    expect(Object.fromEntries(sides.map(({ system, value }) => [system, value]))).toEqual({ crm: 'Wien', erp: 'Bern' });
+  });
+
+  it('hold the agreed record typed, and nothing once it is deleted', async () => {
+    const [company] = last(await read(log, pair, names.canonical('company')));
+    expect(company).toMatchObject({
+      fields: { name: 'Alfreds', vat: 'DE1', city: 'Bern', credit: '12.50' },
+      keys: { crm: expect.any(String), erp: expect.any(String) },
+      set: { city: { system: 'erp' } },
+    });
+    const duolog = await pair.start();
+    await pair.erp.query(`DELETE FROM customer WHERE vat = 'DE1'`);
+    await eventually(async () => last(await read(log, pair, names.canonical('company'))).length === 0);
+    await duolog.stop();
+  });
+
+  it('tell every change once, in order, with our own writes marked', async () => {
+    const messages = (await read(log, pair, names.change('crm', 'company'))).map(({ value }) => value!);
+    const positions = messages.map(({ position }) => position as string);
+    expect(positions).toEqual([...new Set(positions)].sort());
+    const inserts = messages.filter(({ op }) => op === 'insert');
+    expect(inserts).toHaveLength(1);
+    expect(inserts[0]).toMatchObject({ origin: { sync: 'customers' }, after: { comp_territory: 'Worldwide' } });
+  });
+});
+
+describe('what nobody reads any more', () => {
+  let pair: Pair;
+  let log: Log;
+  beforeAll(async () => {
+    pair = await startPair();
+    log = await openLog(kafkaLogOptions(pair.loaded.configuration.kafka, logger));
+  });
+  afterAll(async () => {
+    await log?.close();
+    await pair?.close();
+  });
+
+  it('is trimmed: commands once answered, changes after their time; and the state is found again', async () => {
+    const text = (of: string) => `${of}\nretention: { changes: 1s }\nlimits: { trimEvery: 1s }\n`;
+    const loaded = pair.changed(text);
+    const names = new TopicNames(pair.prefix);
+    const first = await pair.start({ loaded });
+    const trimmed = async (topic: string) => {
+      await pair.erp.query(`INSERT INTO customer (name, vat) VALUES ('x', gen_random_uuid()::text)`);
+      return (await log.bounds(topic)).earliest > 0;
+    };
+    await eventually(() => trimmed(names.command('customers', 'crm')), { intervalMs: 300 });
+    await eventually(() => trimmed(names.change('erp', 'company')), { intervalMs: 300 });
+    await first.stop();
+    await rm(loaded.configuration.state.folder, { recursive: true });
+    await pair.erp.query(`INSERT INTO customer (name, vat) VALUES ('after', 'after')`);
+    await pair.start({ loaded });
+    await pair.equal();
+    const { rows } = await pair.crm.query<{ count: string }>('SELECT count(*) FROM company');
+    const { rows: others } = await pair.erp.query<{ count: string }>('SELECT count(*) FROM customer');
+    expect(rows).toEqual(others);
+  });
+});
