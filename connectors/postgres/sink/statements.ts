@@ -10,7 +10,7 @@ export interface GroupStatements {
   readonly write: string;
   readonly answer: /** One row: how many were written and, unless all, their n as `{1,2}`; for inserts also how many were tried. */
     | 'numbers'
-    /** A row for each insert tried: n and the key; a key of NULL: a trigger gave it another key, or kept it out. */
+    /** A row for each insert: whether all are there under the keys made for them, n, and the key. */
     | 'keys';
   /** For one insert at a time, whose key only the row itself tells. Answers with the key. */
   readonly writeOne: string | null;
@@ -107,18 +107,24 @@ function insertStatements(form: Form): GroupStatements {
   const key = table.key.map(({ sql }) => `t.${sql}`);
   // Values are made in a first step, once each, so that the key made for a row is known beside its number.
   const values = columns.map(({ value }, place) => `${value} AS v${place}`);
-  const keyPlaces = table.key.map(({ name }) => columns.findIndex(({ column }) => column.name === name));
-  const found = keyPlaces.map((place, at) => `w.k${at} = r.v${place}`).join(' AND ');
+  const made = table.key.map((of) => {
+    const place = columns.findIndex(({ column }) => column.name === of.name);
+    return (row: string): string => `CAST(${row}.v${place} AS ${of.declaredType})`;
+  });
+  // Rows come back in the order in which they went in; a join instead would be planned for ten rows, not for a thousand.
+  const keysAreThose = made.map(
+    (keyOf, at) =>
+      `(SELECT array_agg(w.k${at}) FROM w) IS NOT DISTINCT FROM (SELECT array_agg(CAST(${keyOf('x')} AS pg_catalog.text)) FROM r AS x)`,
+  );
   const rows = `WITH r AS MATERIALIZED (SELECT ${values.join(', ')}, i.n FROM ${input.from} ${where}),
     w AS (${target} SELECT ${columns.map((_, place) => `r.v${place}`).join(', ')} FROM r
-      RETURNING ${key.map((column, at) => `${column} AS k${at}`).join(', ')})`;
+      RETURNING ${key.map((column, at) => `CAST(${column} AS pg_catalog.text) AS k${at}`).join(', ')})`;
   const generates = given.some((value) => value === null);
   const one = columns.filter(({ made }) => !made);
   return {
     write: generates
-      ? `${rows} SELECT r.n, ${key.map((_, at) => `w.k${at}`).join(', ')} FROM r LEFT JOIN w ON ${found}`
-      : `${rows} SELECT count(w.k0), CASE WHEN count(*) < cardinality($1) THEN array_agg(r.n) END, count(*)
-        FROM r LEFT JOIN w ON ${found}`,
+      ? `${rows} SELECT ${all(keysAreThose)}, r.n, ${made.map((keyOf) => keyOf('r')).join(', ')} FROM r`
+      : `${rows} SELECT count(*), CASE WHEN count(*) < cardinality($1) THEN array_agg(r.n) END, ${all(keysAreThose)} FROM r`,
     answer: generates ? 'keys' : 'numbers',
     writeOne: `INSERT INTO ${table.sql} AS t (${one.map(({ column }) => column.sql).join(', ')})
       ${one.some(({ column }) => column.identityAlways) ? 'OVERRIDING SYSTEM VALUE' : ''}

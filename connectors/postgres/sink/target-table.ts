@@ -13,6 +13,8 @@ export interface TargetColumn {
   /** Quoted. */
   readonly sql: string;
   readonly type: ColumnType;
+  /** With its length: `character varying(40)`. */
+  readonly declaredType: string;
   readonly form: ColumnForm;
   /** From the text that Postgres sends. */
   decode(text: string): Value;
@@ -49,7 +51,7 @@ const COLUMNS = `SELECT a.attname, n.nspname, b.typname,
     a.attidentity = 'a',
     CASE WHEN a.attidentity <> '' THEN
       has_sequence_privilege(pg_get_serial_sequence(format('%I.%I', $1::text, $2::text), a.attname), 'USAGE')
-    ELSE true END AND has_column_privilege(a.attrelid, a.attnum, 'INSERT')
+    ELSE true END AND has_column_privilege(a.attrelid, a.attnum, 'INSERT'), format_type(a.atttypid, a.atttypmod)
   FROM pg_attribute a
   JOIN LATERAL (
     WITH RECURSIVE below AS (
@@ -78,7 +80,7 @@ export async function readTargetTable(session: Session, plan: EntitySystemPlan):
   const [found, indexes] = await Promise.all([session.query(ask(COLUMNS)), session.query(ask(INDEXES))]);
   const columns = new Map<string, TargetColumn>();
   let mayGiveKeys = true;
-  for (const [column = '', schema = '', type = '', nextValue, always, mayGive] of found.rows) {
+  for (const [column = '', schema = '', type = '', nextValue, always, mayGive, declaredType] of found.rows) {
     const shape = plan.shape.columns.find((each) => each.name === column);
     if (shape === undefined || column === null) continue;
     if (mayGive !== 't' && plan.shape.key.includes(column)) mayGiveKeys = false;
@@ -86,6 +88,7 @@ export async function readTargetTable(session: Session, plan: EntitySystemPlan):
       name: column,
       sql: pg.escapeIdentifier(column),
       type: shape.type,
+      declaredType: declaredType!,
       decode: textDecoder(shape.type),
       form: columnForm(schema!, type!, quoteTable({ schema: schema!, name: type! })),
       nextValue: nextValue ?? null,

@@ -120,8 +120,8 @@ function takeAnswer(group: CommandGroup, answer: Answer, answers: Answers): read
 
 function takeNumbers(group: CommandGroup, answer: Answer, answers: Answers): readonly QueuedCommand[] {
   const { form, commands } = group;
-  const [written, numbers, tried] = answer.rows[0] ?? [];
-  if (tried !== undefined && tried !== written) throw new KeysUnknown(form.table);
+  const [written, numbers, keysAreThose] = answer.rows[0] ?? [];
+  if (keysAreThose === 'f') throw new KeysUnknown(form.table);
   if (numbers === null || numbers === undefined) {
     if (Number(written) === 0) return commands;
     for (const queued of commands) answers.applied(queued, writtenKey(form.table, queued));
@@ -137,8 +137,8 @@ function takeNumbers(group: CommandGroup, answer: Answer, answers: Answers): rea
 
 function takeKeys({ form, commands }: CommandGroup, answer: Answer, answers: Answers): readonly QueuedCommand[] {
   const keys = new Map<number, string>();
-  for (const [number, ...key] of answer.rows) {
-    if (key.some((part) => part === null)) throw new KeysUnknown(form.table);
+  for (const [keysAreThose, number, ...key] of answer.rows) {
+    if (keysAreThose === 'f') throw new KeysUnknown(form.table);
     keys.set(Number(number), keyOf(form.table, key));
   }
   return commands.filter((queued, at) => {
