@@ -189,6 +189,15 @@ function settingsFor(client: Client, spec: TopicSpec, brokers: number): Configur
   };
 }
 
+/** Only closed segments are compacted: small ones keep short what a task reads from its start. */
+const COMPACTED_SEGMENT_BYTES = 16 * 1024 * 1024;
+
+/** What a topic is made with; a person may choose otherwise later. */
+function settingsAtFirst(client: Client, spec: TopicSpec, brokers: number): Configuration {
+  const settings = settingsFor(client, spec, brokers);
+  return spec.cleanup === 'compact' ? { ...settings, 'segment.bytes': String(COMPACTED_SEGMENT_BYTES) } : settings;
+}
+
 /** Three copies of which two must have a record, where there are brokers for it. */
 function replicationFor(client: Client, brokers: number): { readonly copies: number; readonly inSync: number } {
   const { replicationFactor = 3, minInsyncReplicas = 2 } = client.settings;
@@ -206,7 +215,7 @@ async function create(client: Client, admin: Admin, specs: readonly TopicSpec[])
         topic: spec.name,
         numPartitions: 1,
         replicationFactor: replicationFor(client, brokers).copies,
-        configEntries: Object.entries(settingsFor(client, spec, brokers)).map(([name, value]) => ({ name, value })),
+        configEntries: Object.entries(settingsAtFirst(client, spec, brokers)).map(([name, value]) => ({ name, value })),
       })),
     });
   } catch (error) {

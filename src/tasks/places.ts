@@ -10,7 +10,7 @@ import { takeStoreFolder } from '../state/folder.js';
 import { LmdbBacking } from '../state/lmdb-backing.js';
 import { countHolds } from './count-holds.js';
 import type { DuologMetrics, TaskLabels } from './metrics.js';
-import { readBirth } from './read-last.js';
+import { BirthReader } from './read-last.js';
 import { SinkTask } from './sink-task.js';
 import { SourceTask } from './source-task.js';
 import { writtenSystems } from './stream-messages.js';
@@ -114,10 +114,11 @@ export class Places {
       await changelog.close();
       folder.release();
     });
+    const births = new BirthReader(context, plan.name);
     const newBirth = () => randomBytes(5).toString('hex');
     this.add(labels, `stream ${plan.name}`, `stream.${plan.name}`, {
       createTask: () => new StreamTask(own, { plan, decide, changelog, newBirth }),
-      standBy: async () => changelog.catchUp(await readBirth(own, plan.name)),
+      standBy: async () => changelog.catchUp(await births.read()),
       onRunning: (running) => {
         const count = () => countHolds(changelog.store);
         if (running) this.holds.set(plan.name, count);

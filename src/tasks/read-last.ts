@@ -26,7 +26,33 @@ export function syncHeartbeatKey(sync: string): string {
   return `sync/${sync}`;
 }
 
-/** Birth id of a sync's state, or null where its stream task has never run. */
-export function readBirth(context: TaskContext, sync: string): Promise<string | null> {
-  return readLast(context, context.topics.heartbeat(), syncHeartbeatKey(sync), (value) => heartbeatOf(value).birth);
+/**
+ * Birth id of a sync's state as its stream task last told it; null while that has never run. Asked again, it reads only
+ * what has come since.
+ */
+export class BirthReader {
+  private readonly decoder: Decoder;
+  private readonly key: string;
+  private offset = 0;
+  private birth: string | null = null;
+
+  constructor(
+    private readonly context: Pick<TaskContext, 'log' | 'registry' | 'topics'>,
+    sync: string,
+  ) {
+    this.decoder = new Decoder(context.registry);
+    this.key = syncHeartbeatKey(sync);
+  }
+
+  async read(): Promise<string | null> {
+    const { log, topics } = this.context;
+    this.offset = await log.readToEnd(topics.heartbeat(), this.offset, async (records) => {
+      await this.decoder.prepare(records.flatMap(({ key, value }) => [key, value]));
+      for (const { key, value } of records) {
+        if (key === null || value === null || keyOf(this.decoder.decode(key)) !== this.key) continue;
+        this.birth = heartbeatOf(this.decoder.decode(value)).birth;
+      }
+    });
+    return this.birth;
+  }
 }

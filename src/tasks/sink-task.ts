@@ -7,7 +7,7 @@ import { failPoint } from '../failpoints.js';
 import type { LogProducer, LogReader, TopicMessages } from '../log/contract.js';
 import type { EntitySystemPlan } from '../plan/plan.js';
 import { CommandQueue } from './command-queue.js';
-import { readBirth } from './read-last.js';
+import { BirthReader } from './read-last.js';
 import type { Task, TaskContext } from './task.js';
 
 export interface SinkTaskOptions {
@@ -29,6 +29,7 @@ const UNBORN_PAUSE_MS = 200;
 export class SinkTask implements Task {
   private readonly topic: string;
   private readonly decoder: Decoder;
+  private readonly births: BirthReader;
   private readonly uncaptured: ReadonlySet<string>;
   private producer: LogProducer | null = null;
   private sink: Sink | null = null;
@@ -46,6 +47,7 @@ export class SinkTask implements Task {
     const { sync, system, entities } = options;
     this.topic = context.topics.command(sync, system);
     this.decoder = new Decoder(context.registry);
+    this.births = new BirthReader(context, sync);
     this.uncaptured = new Set(entities.filter(({ captured }) => !captured).map(({ entity }) => entity));
   }
 
@@ -85,7 +87,7 @@ export class SinkTask implements Task {
   private async begin(): Promise<boolean> {
     const { clock, log, prefix } = this.context;
     const { sync, system, entities, createSink } = this.options;
-    const birth = await readBirth(this.context, sync);
+    const birth = await this.births.read();
     if (birth === null) {
       await clock.pause(UNBORN_PAUSE_MS);
       return false;

@@ -7,7 +7,7 @@ import type { LogProducer, LogReader, LogRecord, LogTransaction, TopicMessages }
 import type { SyncPlan } from '../plan/plan.js';
 import type { Changelog } from '../state/changelog.js';
 import type { State } from '../state/contract.js';
-import { readBirth } from './read-last.js';
+import { BirthReader } from './read-last.js';
 import { streamInputs, StreamReader, type StreamInput } from './stream-inputs.js';
 import { StreamMessages } from './stream-messages.js';
 import type { Task, TaskContext } from './task.js';
@@ -60,7 +60,7 @@ export class StreamTask implements Task {
     this.producer = await log.producer(`${prefix}.stream.${plan.name}`);
     failPoint('stream.open.after-fence');
     this.messages = await StreamMessages.register(this.context, plan);
-    await changelog.catchUp(await readBirth(this.context, plan.name));
+    await changelog.catchUp(await new BirthReader(this.context, plan.name).read());
     failPoint('stream.open.after-restore');
     await this.begin();
     this.reader = await log.reader(this.inputs.map(({ topic }) => ({ topic, offset: this.consumed[topic]! })));
