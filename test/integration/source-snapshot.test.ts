@@ -209,6 +209,23 @@ describe.each(testedPostgres)('snapshots while streaming from Postgres %i', (ver
     expect(store.events.map((event) => event.kind === 'end' && event.end)).toEqual(['snapshot-begin', 'snapshot']);
   });
 
+  it('do not take a table for empty that is rewritten while they want to read it', async () => {
+    await client.query(`CREATE TABLE item (id int PRIMARY KEY, v int)`);
+    await client.query(`INSERT INTO item SELECT n, n FROM generate_series(1, 500) n`);
+    await open(['item'], { maxBatchEvents: 20, tuning: { maxChunkRows: 20 } });
+    await readUntil(source!, store, () => reads('item').length >= 100);
+    const migration = await connect(database.url);
+    await migration.query(`BEGIN; ALTER TABLE item ALTER v TYPE bigint`);
+    await readUntil(source!, store, async () => {
+      const waiting = await client.query(`SELECT FROM pg_locks WHERE NOT granted AND relation = 'item'::regclass`);
+      return waiting.rows.length === 1;
+    });
+    await migration.query('COMMIT');
+    await migration.end();
+    await readUntil(source!, store, snapshotDone(store, 'item'));
+    expect(new Set(reads('item').map((change) => change.key)).size).toBe(500);
+  });
+
   it('take no lock that a migration would wait for', async () => {
     await client.query(`CREATE TABLE item (id int PRIMARY KEY, v int)`);
     await client.query(`INSERT INTO item SELECT n, n FROM generate_series(1, 500) n`);

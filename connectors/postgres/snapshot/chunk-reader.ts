@@ -48,7 +48,7 @@ export async function readChunk(client: pg.Client, request: ChunkRequest): Promi
   const { table, limit, watermark } = request;
   const collector = new RowCollector(table, request.maxBytes);
   const results = await copy(client, chunkStatements(request), (line) => collector.add(line));
-  const text = results[1]?.rows[0]?.[0];
+  const text = results[2]?.rows[0]?.[0];
   if (typeof text !== 'string') throw new Error('The server did not answer with its snapshot');
   const { rows, lines } = collector;
   const lastRow = rows.at(-1);
@@ -68,12 +68,14 @@ function chunkStatements(request: ChunkRequest): string {
   const columns = table.columns.map((column) => pg.escapeIdentifier(column.name)).join(', ');
   const where = after === null ? '' : ` WHERE (${key.join(', ')}) > (${after.map(pg.escapeLiteral).join(', ')})`;
   // A partitioned table has its rows below it; of any other, rows of inheriting tables are changes of their own.
-  const from = `${table.partitioned ? '' : 'ONLY '}${quoteTable(table)}`;
+  const only = table.partitioned ? '' : 'ONLY ';
   const message = [watermarkPrefix(request.slot), request.watermark].map(pg.escapeLiteral).join(', ');
   return [
     'BEGIN ISOLATION LEVEL REPEATABLE READ',
+    // Before the snapshot: a table that is rewritten between snapshot and reading would look empty.
+    `LOCK TABLE ${only}${quoteTable(table)} IN ACCESS SHARE MODE`,
     'SELECT pg_current_snapshot()::text',
-    `COPY (SELECT ${columns} FROM ${from}${where} ORDER BY ${key.join(', ')} LIMIT ${limit}) TO STDOUT`,
+    `COPY (SELECT ${columns} FROM ${only}${quoteTable(table)}${where} ORDER BY ${key.join(', ')} LIMIT ${limit}) TO STDOUT`,
     `SELECT pg_logical_emit_message(true, ${message})::text`,
     'COMMIT',
   ].join(';\n');
