@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type LocalKafka, startKafka } from '../../deploy/dev/kafka.js';
+import pino from 'pino';
+import { Client } from '../../src/kafka/client.js';
 import type { KafkaLogOptions } from '../../src/kafka/index.js';
 import type { Log, Tenure } from '../../src/log/contract.js';
 import { eventually } from '../support/eventually.js';
@@ -71,6 +73,26 @@ describe('a lease', () => {
     });
     await Promise.all(all);
     expect(new Set(order)).toEqual(new Set([0, 1, 2]));
+  });
+
+  it('leaves its group free for the offsets that tools look at', async () => {
+    const log = await open();
+    const tenure = await log.lease(group).acquire(new AbortController().signal);
+    const topic = uniquePrefix();
+    await log.ensureTopics([{ name: topic, cleanup: 'delete', retentionMs: null }]);
+    const producer = await log.producer(uniquePrefix());
+    await producer.commit({ task: 'stream', sends: [], consumed: { group, offsets: [{ topic, offset: 7 }] } });
+    const logger = pino({ level: 'silent' });
+    const admin = new Client({ brokers: kafka.brokers, clientId: 'tool', logger }).admin();
+    await admin.connect();
+    const offsets = await eventually(async () => {
+      const [found] = await admin.fetchOffsets({ groupId: group, topics: [topic] });
+      return found?.partitions[0]?.offset === '7' ? found : null;
+    });
+    await admin.disconnect();
+    expect(offsets.topic).toBe(topic);
+    expect(tenure.lost.aborted).toBe(false);
+    await tenure.release();
   });
 
   it('can be waited for no longer', async () => {
