@@ -34,6 +34,19 @@ SELECT c.oid::text, c.relkind::text, c.relreplident::text, obj_description(c.oid
  WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')`;
 
 /** Below Postgres 18 generated columns are not sent, virtual ones never: they are not part of what we capture. */
+const CAPTURED_COLUMN = `a.attnum > 0 AND NOT a.attisdropped
+   AND (a.attgenerated = '' OR (a.attgenerated = 's' AND current_setting('server_version_num')::int >= 180000))`;
+
+/** One text for a table's columns and their types as they are now; the same as `columnsText` gives for a description. */
+export function columnsQuery(oid: number): string {
+  return `SELECT string_agg(a.attname || ':' || a.atttypid || ':' || a.atttypmod, ',' ORDER BY a.attnum)
+  FROM pg_attribute a WHERE a.attrelid = ${oid}::oid AND ${CAPTURED_COLUMN}`;
+}
+
+export function columnsText(columns: readonly DescribedColumn[]): string {
+  return columns.map(({ name, typeOid, typmod }) => `${name}:${typeOid}:${typmod}`).join(',');
+}
+
 const COLUMN_QUERY = `
 WITH RECURSIVE base AS (
   SELECT a.attnum, a.atttypid AS type, a.atttypmod AS typmod FROM pg_attribute a
@@ -50,8 +63,7 @@ SELECT a.attname, a.atttypid::text, a.atttypmod::text, format_type(a.atttypid, a
   JOIN base b ON b.attnum = a.attnum
   JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
   JOIN pg_namespace n ON n.oid = t.typnamespace
- WHERE a.attrelid = $1::oid
-   AND (a.attgenerated = '' OR (a.attgenerated = 's' AND current_setting('server_version_num')::int >= 180000))
+ WHERE a.attrelid = $1::oid AND ${CAPTURED_COLUMN}
  ORDER BY a.attnum`;
 
 /** The key: the index named as replica identity, else the primary key. */

@@ -230,7 +230,10 @@ export class PostgresSource implements Source {
       changedKeys,
       maxChunkRows: this.#tuning.maxChunkRows,
       table: (entity) => tables.get(entity),
-      describeAgain: async (entity) => void (await tables.describeAgain(entity)),
+      describeAgain: async (entity) => {
+        await tables.describeAgain(entity);
+        this.#readAgain(entity);
+      },
       hasRoom: () => queue.events < this.options.maxBatchEvents && queue.bytes < this.options.maxBatchBytes,
       chunkArrived,
       deliver: (event, bytes) => queue.read(event, bytes),

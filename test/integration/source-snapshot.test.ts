@@ -226,6 +226,18 @@ describe.each(testedPostgres)('snapshots while streaming from Postgres %i', (ver
     expect(new Set(reads('item').map((change) => change.key)).size).toBe(500);
   });
 
+  it('follow columns whose types change while they read, without a change in the stream that would tell', async () => {
+    await client.query(`CREATE TABLE item (id int PRIMARY KEY, v int, gone int)`);
+    await client.query(`INSERT INTO item SELECT n, n, 0 FROM generate_series(1, 300) n`);
+    await open(['item'], { maxBatchEvents: 20, tuning: { maxChunkRows: 20 } });
+    await readUntil(source!, store, () => reads('item').length >= 100);
+    await client.query(`ALTER TABLE item ALTER v TYPE text USING 'v' || v, DROP COLUMN gone`);
+    await readUntil(source!, store, snapshotDone(store, 'item'));
+    const last = new Map(store.changes.map((change) => [change.key, change.after]));
+    expect([...last.values()]).toEqual(Array.from({ length: 300 }, (_, n) => ({ id: n + 1, v: `v${n + 1}` })));
+    expect(store.changes.at(-1)!.table.columns[1]!.type.kind).toBe('text');
+  });
+
   it('take no lock that a migration would wait for', async () => {
     await client.query(`CREATE TABLE item (id int PRIMARY KEY, v int)`);
     await client.query(`INSERT INTO item SELECT n, n FROM generate_series(1, 500) n`);

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import type { Change } from '../../../src/connector/contract.js';
 import { recordKey, type Row, type Value } from '../../../src/model/value.js';
-import type { DescribedTable } from '../catalogue.js';
+import { columnsQuery, columnsText, type DescribedTable } from '../catalogue.js';
 import { quoteTable } from '../names.js';
 import { keyTexts } from '../stream/batch-queue.js';
 import { watermarkPrefix } from '../stream/stream-reader.js';
@@ -39,17 +39,21 @@ export interface ChunkRequest {
   readonly slot: string;
 }
 
+/** The table has other columns than were asked for: what was read is of no use. */
+export class ColumnsChanged extends Error {}
+
 /**
  * Reads one chunk in one REPEATABLE READ transaction and one round trip: which transactions it sees, its rows,
  * and a message into the log. Every commit the rows show is in the log before that message.
- * @throws the driver's own errors.
+ * @throws ColumnsChanged; the driver's own errors.
  */
 export async function readChunk(client: pg.Client, request: ChunkRequest): Promise<Chunk> {
   const { table, limit, watermark } = request;
   const collector = new RowCollector(table, request.maxBytes);
   const results = await copy(client, chunkStatements(request), (line) => collector.add(line));
-  const text = results[2]?.rows[0]?.[0];
+  const [text, columns] = results[2]?.rows[0] ?? [];
   if (typeof text !== 'string') throw new Error('The server did not answer with its snapshot');
+  if (columns !== columnsText(table.columns)) throw new ColumnsChanged(`The columns of ${table.shape.table} changed`);
   const { rows, lines } = collector;
   const lastRow = rows.at(-1);
   return {
@@ -74,7 +78,7 @@ function chunkStatements(request: ChunkRequest): string {
     'BEGIN ISOLATION LEVEL REPEATABLE READ',
     // Before the snapshot: a table that is rewritten between snapshot and reading would look empty.
     `LOCK TABLE ${only}${quoteTable(table)} IN ACCESS SHARE MODE`,
-    'SELECT pg_current_snapshot()::text',
+    `SELECT pg_current_snapshot()::text, (${columnsQuery(table.oid)})`,
     `COPY (SELECT ${columns} FROM ${only}${quoteTable(table)}${where} ORDER BY ${key.join(', ')} LIMIT ${limit}) TO STDOUT`,
     `SELECT pg_logical_emit_message(true, ${message})::text`,
     'COMMIT',

@@ -7,7 +7,7 @@ import type { DescribedTable } from '../catalogue.js';
 import type { TableProgress } from '../position.js';
 import { Signal } from '../signal.js';
 import type { ChangedKeys } from './changed-keys.js';
-import { type Chunk, readChunk, readEvent } from './chunk-reader.js';
+import { type Chunk, ColumnsChanged, readChunk, readEvent } from './chunk-reader.js';
 import { ChunkSize } from './chunk-size.js';
 import { longestTransaction } from './longest-transaction.js';
 import { TransactionSnapshot } from './transaction-snapshot.js';
@@ -20,7 +20,7 @@ export interface SnapshotSurroundings {
   readonly maxChunkRows: number;
   /** The table as the stream has it now. */
   table(entity: string): DescribedTable;
-  /** Reads the catalogue again, after the server said that a column or the table is gone. */
+  /** Reads the catalogue again, and the table from its beginning: its columns are others than before. */
   describeAgain(entity: string): Promise<void>;
   /** True while so little waits that another chunk may be read. */
   hasRoom(): boolean;
@@ -157,7 +157,7 @@ export class SnapshotRun {
     } catch (error) {
       this.#leaveClient();
       this.#discardChunks();
-      if (this.#closed || !UNDEFINED_COLUMN_OR_TABLE.test(sqlState(error)) || reading.size.failures++ > 3) throw error;
+      if (this.#closed || !columnsChanged(error) || reading.size.failures++ > 3) throw error;
       await this.around.describeAgain(reading.entity);
     }
   }
@@ -262,6 +262,7 @@ async function ownTransactionId(client: pg.Client): Promise<number> {
   return Number(row![0]);
 }
 
-function sqlState(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
+function columnsChanged(error: unknown): boolean {
+  if (error instanceof ColumnsChanged) return true;
+  return error instanceof Error && 'code' in error && UNDEFINED_COLUMN_OR_TABLE.test(String(error.code));
 }
