@@ -164,10 +164,13 @@ function as(username: string, password: string): Partial<KafkaLogOptions> {
 async function makeCertificate(store: string): Promise<string> {
   const java = javaCommand();
   const keytool = java === 'java' ? 'keytool' : join(dirname(java), 'keytool');
-  const common = ['-keystore', store, '-storepass', 'changeit', '-alias', 'broker'];
+  const options = (values: Readonly<Record<string, string>>) =>
+    Object.entries(values).flatMap(([name, value]) => [`-${name}`, value]);
+  const common = options({ keystore: store, storepass: 'changeit', alias: 'broker' });
   await run(keytool, [
-    ...['-genkeypair', '-keyalg', 'EC', '-groupname', 'secp256r1', '-storetype', 'PKCS12', '-validity', '2'],
-    ...['-dname', 'CN=localhost', '-ext', 'SAN=DNS:localhost,IP:127.0.0.1', '-keypass', 'changeit'],
+    '-genkeypair',
+    ...options({ keyalg: 'EC', groupname: 'secp256r1', storetype: 'PKCS12', validity: '2', keypass: 'changeit' }),
+    ...options({ dname: 'CN=localhost', ext: 'SAN=DNS:localhost,IP:127.0.0.1' }),
     ...common,
   ]);
   const { stdout } = await run(keytool, ['-exportcert', '-rfc', ...common]);
