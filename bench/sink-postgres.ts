@@ -47,7 +47,7 @@ try {
   );
   await sink.open('bench');
   if (lockedRows > 0) await user.query(`BEGIN; SELECT FROM contact WHERE id <= ${lockedRows} FOR UPDATE`);
-  const warmUp = Math.min(20, batches >> 2);
+  const warmUp = batches >> 1;
   const spent = { seconds: 0, nodeMicros: 0, systemMicros: 0, applied: 0, deferred: 0 };
   let backendBefore = 0;
   const backend = await backendOf(user);

@@ -120,7 +120,7 @@ describe.each(testedPostgres)('apply on Postgres %s', (version) => {
     const opened = await again.open('birth-1');
     expect(opened.progress).toEqual({ lowest: 7, answered: batch.map(({ offset }) => offset) });
     expect(opened.birth).toBe('birth-1');
-    sink = await fixture.opened(...(await Promise.all([fixture.plan('company', { generatesKey: true })])));
+    sink = await fixture.opened(company);
   });
 
   test('the progress of another birth is not told, and the next batch replaces it', async () => {

@@ -76,7 +76,7 @@ function raisingFunction(where: string | undefined): string | null {
 export function sinkFailure(error: unknown, system: string, doing: string): DuologError {
   if (error instanceof DuologError) return error;
   const { code, message } = describe(error);
-  // Before the session is up there are no values of rows that a message could hold.
+  // What the network says holds no values of rows.
   const said = error instanceof pg.DatabaseError ? message : error instanceof Error ? networkText(error) : '';
   const text = `${system}: ${doing} failed: ${said}`;
   switch (code) {
