@@ -76,7 +76,8 @@ function compileSync(
     systems: [...used].sort(),
     entities: linkEntities(unlinked, path, findings),
   };
-  return { ...plan, fingerprint: fingerprintOf(fingerprintParts(plan)) };
+  const parts = fingerprintParts(plan);
+  return { ...plan, fingerprint: fingerprintOf(parts), fingerprintParts: parts };
 }
 
 function checkLeading(leading: readonly string[], used: readonly string[], path: Path, findings: Findings): void {

@@ -10,7 +10,7 @@ export type FingerprintParts = Readonly<Record<string, string>>;
 /** Raised when the meaning of the parts changes. */
 const FORMAT = '1';
 
-export function fingerprintParts(plan: Omit<SyncPlan, 'fingerprint'>): FingerprintParts {
+export function fingerprintParts(plan: Omit<SyncPlan, 'fingerprint' | 'fingerprintParts'>): FingerprintParts {
   const parts: Record<string, string> = { sync: digest([FORMAT, plan.leading, plan.systems]) };
   for (const entity of plan.entities) {
     parts[`entity.${entity.name}`] = digest([

@@ -16,6 +16,8 @@ export interface SyncPlan {
   readonly entities: readonly EntityPlan[];
   /** Hash of everything that decides; state made under another one is refused (I16). */
   readonly fingerprint: string;
+  /** What the fingerprint is made of, a digest a part, so that an added field can be told from a change (fingerprint.ts). */
+  readonly fingerprintParts: Readonly<Record<string, string>>;
   /** Decide and record everything, but send no command (`run --observe`). No part of the fingerprint; may change between runs. */
   readonly observe?: boolean;
 }

@@ -191,6 +191,7 @@ export function planOf(world: WorldConfig): SyncPlan {
     systems: world.systems,
     entities: world.entities.map((entity) => entityPlan(world, entity)),
     fingerprint: 'simulation',
+    fingerprintParts: {},
   };
 }
 

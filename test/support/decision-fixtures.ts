@@ -122,6 +122,7 @@ export function planOf(options: PlanOptions): SyncPlan {
     systems,
     entities,
     fingerprint: 'fingerprint',
+    fingerprintParts: {},
     ...(options.observe === undefined ? {} : { observe: options.observe }),
   };
 }
@@ -228,7 +229,7 @@ export class Conversation {
   private keys = 1000;
 
   constructor(public plan: SyncPlan) {
-    initialState(this.state, { birth: 'b', fingerprint: plan.fingerprint });
+    initialState(this.state, { ...plan, birth: 'b' });
   }
 
   tell(event: StreamEvent | AnswerEvent): Output[] {

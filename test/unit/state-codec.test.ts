@@ -55,6 +55,7 @@ const plan: SyncPlan = {
   systems: SYSTEMS,
   entities: [entity],
   fingerprint: 'f',
+  fingerprintParts: {},
 };
 
 const text = fc.string();

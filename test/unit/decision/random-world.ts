@@ -81,7 +81,7 @@ export class World {
     readonly rules: Rules,
     readonly random: Random,
   ) {
-    initialState(this.state, { birth: 'b', fingerprint: plan.fingerprint });
+    initialState(this.state, { ...plan, birth: 'b' });
     for (const system of plan.systems) this.commands.set(system, []);
     for (const entity of plan.entities) {
       for (const one of Object.values(entity.systems)) {
