@@ -112,7 +112,7 @@ export class Decoder {
   decode(message: Buffer): Decoded {
     const known = this.schemaOf(message);
     try {
-      const { value, offset } = known.type.decode(message, HEADER_BYTES) as { value: unknown; offset: number };
+      const { value, offset } = known.type.decode(message, HEADER_BYTES);
       if (offset !== message.length) throw new Error(`ends at byte ${offset} of ${message.length}`);
       return { schema: known.schema, value };
     } catch (cause) {

@@ -136,7 +136,7 @@ export function compile(schema: AvroSchema): Type {
     if (compiled.size >= MAX_COMPILED) compiled.clear();
     // A copy of its own: the hook tells unions apart by identity, and avsc adds to what it is given.
     const copy = JSON.parse(text) as Schema;
-    type = avro.Type.forSchema(copy, { typeHook: valueUnionHook() as never, omitRecordMethods: true } as never);
+    type = avro.Type.forSchema(copy, { typeHook: valueUnionHook(), omitRecordMethods: true });
     compiled.set(text, type);
   }
   if (typeof schema === 'object') compiledObjects.set(schema, type);

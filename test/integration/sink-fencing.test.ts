@@ -66,9 +66,9 @@ describe.each(testedPostgres)('one writer on Postgres %s', (version) => {
     guardProcess(pid, 'SIGKILL');
     const options = { system: 'crm', sync: 'customers', prefix: fixture.prefix, entities: [company], owner: 'child' };
     const folder = await builtSources();
-    process_.stdin!.end(JSON.stringify({ folder, url: fixture.database.url, options, birth: BIRTH, batch }));
+    process_.stdin.end(JSON.stringify({ folder, url: fixture.database.url, options, birth: BIRTH, batch }));
     let output = '';
-    process_.stdout!.setEncoding('utf8').on('data', (text: string) => (output += text));
+    process_.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
     const exited = new Promise<string>((resolve) =>
       process_.once('close', () => {
         forgetProcess(pid);

@@ -33,7 +33,7 @@ export async function observe(world: World): Promise<Observed> {
   const relevant = world.records.filter(({ what }) => /\.(change|command|canonical|decision|hold)\./.test(what.topic));
   await decoder.prepare(relevant.flatMap(({ what }) => [what.key, what.value]));
   for (const { order, what: record } of relevant) {
-    const [, kind, first = '', second = ''] = record.topic.split('.');
+    const [, kind = '', first = '', second = ''] = record.topic.split('.');
     const key = record.key === null ? null : keyOf(decode(record.key));
     switch (kind) {
       case 'change':

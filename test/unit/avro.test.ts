@@ -96,7 +96,7 @@ const partialRow = fc
   .tuple(row, fc.uniqueArray(fc.constantFrom(...SHAPE.columns.map(({ name }) => name))))
   .map(([whole, missing]) => {
     const part = Object.fromEntries(Object.entries(whole).filter(([name]) => !missing.includes(name)));
-    return { part: part as Row, missing };
+    return { part: part, missing };
   });
 
 function change(parts: Partial<Change>): Change {

@@ -1,5 +1,5 @@
 import type { StreamEvent } from '../../../src/decision/events.js';
-import { type Observed, type RecordChange, type Seen, type Violation } from './observed.js';
+import { type Observed, type RecordChange, type Violation } from './observed.js';
 
 /**
  * The change topics tell each record's changes without gap and double, and whose they are (I2, I8); commands go out
@@ -91,7 +91,7 @@ function verifyCommands(observed: Observed): Violation[] {
     const { system, command } = what;
     const member = `${command.link} in ${system}`;
     const earlier = inFlight.get(member);
-    if (earlier && !(answers.get(earlier)?.[0]! < order)) {
+    if (earlier && !((answers.get(earlier)?.[0] ?? Number.POSITIVE_INFINITY) < order)) {
       violations.push({ rule: 'I6', message: `${command.id} for ${member} before the answer to ${earlier}` });
     }
     inFlight.set(member, command.id);
@@ -109,7 +109,7 @@ function verifyCommands(observed: Observed): Violation[] {
 /** By system and entity: when the end of its snapshot was told. */
 function snapshotEnds(observed: Observed): Map<string, number> {
   const ends = new Map<string, number>();
-  for (const { order, what } of observed.events as readonly Seen<StreamEvent>[]) {
+  for (const { order, what } of observed.events) {
     if (what.kind !== 'end' || what.end !== 'snapshot') continue;
     const name = `${what.system} ${what.entity}`;
     if (!ends.has(name)) ends.set(name, order);
