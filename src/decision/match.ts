@@ -108,7 +108,12 @@ function mayMerge(older: LinkDraft, younger: LinkDraft): boolean {
   return true;
 }
 
-/** One record deleted and the other created in the same transaction: a key change (rule 11). */
+/** One record deleted and the other created in the same transaction, with equal match values: a key change (rule 11). */
 function isOneTransaction(deleted: MemberDraft, created: MemberDraft): boolean {
-  return deleted.ending !== null && created.seen !== null && deleted.ending.transaction === created.transaction;
+  return (
+    deleted.ending !== null &&
+    created.seen !== null &&
+    deleted.ending.transaction === created.transaction &&
+    deleted.match.some((match) => created.match.includes(match))
+  );
 }

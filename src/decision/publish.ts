@@ -61,12 +61,14 @@ function publishHolds(turn: Turn, before: LinkRecord | null, now: LinkDraft | nu
     const was = holdToTell(before?.members[system]);
     const member = now?.members[system];
     const is = holdToTell(member);
-    if (was === is) continue;
+    const key = member?.key ?? null;
+    const sameKey = key === (before?.members[system]?.key ?? null);
+    if (was === is && (is === undefined || sameKey)) continue;
     if (is === undefined) {
       turn.outputs.push({ kind: 'hold', entity: link.entity, link: link.id, system, hold: null });
-    } else if (was === undefined || was.reason !== is.reason || was.detail !== is.detail) {
+    } else if (was === undefined || was.reason !== is.reason || was.detail !== is.detail || !sameKey) {
       const { reason, detail, sinceMicros } = is;
-      const hold = { reason, detail, key: member?.key ?? null, sinceMicros };
+      const hold = { reason, detail, key, sinceMicros };
       turn.outputs.push({ kind: 'hold', entity: link.entity, link: link.id, system, hold });
     }
   }

@@ -2,7 +2,6 @@ import { observeChange } from './change.js';
 import { endDeletion } from './deletes.js';
 import { hasDouble, refreshDoubles } from './doubles.js';
 import { entry } from './entries.js';
-import type { ChangeEvent } from './events.js';
 import { release } from './holds.js';
 import { allSnapshotsEnded } from './gates.js';
 import { mergeByMatch } from './match.js';
@@ -47,34 +46,14 @@ export function goOn(turn: Turn): void {
 }
 
 function doOne(turn: Turn, work: Extract<Work, { what: 'link' | 'waiting' }>): void {
-  if (work.what === 'waiting') return replayWaiting(turn, work.command);
+  if (work.what === 'waiting') {
+    for (const event of takeWaiting(turn, work.command)) observeChange(turn, event);
+    return;
+  }
   const link = turn.link(work.link);
   if (link === null || link.tombstoneMicros !== null) return;
   if (hasDouble(link)) refreshDoubles(turn, link);
   reconcile(turn, link);
-}
-
-/** What waited for a command's outcome happens now (rule 4), in the order of its stream. */
-function replayWaiting(turn: Turn, command: string): void {
-  const events = takeWaiting(turn, command);
-  // A key that a record bears by now is that of our own insert: the one that waited was deleted before it, known to nobody.
-  const reused = new Set(
-    events.map(({ key }) => key).filter((key) => turn.linkOfRecord(events[0]!.system, events[0]!.entity, key) !== null),
-  );
-  events.forEach((event, at) => {
-    if (!reused.has(event.key)) observeChange(turn, event);
-    // Our outcome came in a transaction of its own: those in which the waiting records were deleted are over.
-    if (events[at + 1]?.transaction !== event.transaction) concludeTransaction(turn, event);
-  });
-}
-
-function concludeTransaction(turn: Turn, { system, entity, transaction }: ChangeEvent): void {
-  for (const key of turn.find(entry.ending(system, entity, transaction), MAX_VISITS)) {
-    const link = turn.link(linkOfKey(key));
-    const member = link?.members[system];
-    if (link !== null && member?.ending != null) endDeletion(turn, link, turn.system(entity, system), member);
-  }
-  turn.queue({ what: 'ending', system, entity, transaction });
 }
 
 /** Walks on over the links of an index entry, at most `limit` of them; returns how many it has visited. */
@@ -87,7 +66,7 @@ function walk(turn: Turn, item: WorkItem, limit: number): number {
     if (link !== null) visit(turn, work, link);
     if (link !== null && work.what === 'match') refreshDoubles(turn, link);
   }
-  if (keys.length === limit) turn.queue(work, keys.at(-1)!);
+  if (keys.length === limit) turn.queue(work, keys.at(-1));
   else if (work.what === 'snapshot') finishPhase(turn, work.system, work.entity, work.phase);
   else if (work.what === 'named') queueFormerParents(turn, work);
   return keys.length;

@@ -1,5 +1,6 @@
 import type { ChangeEvent } from './events.js';
 import { entry } from './entries.js';
+import { presentRow } from './rows.js';
 import { waitingKey, type WaitingRecord } from './state.js';
 import type { Turn } from './turn.js';
 
@@ -35,7 +36,10 @@ export function takeWaiting(turn: Turn, command: string): ChangeEvent[] {
     const waiting = turn.state.get(key);
     if (waiting?.kind !== 'waiting') continue;
     turn.state.delete(key);
-    events.push(...waiting.events);
+    // What was deleted again before anybody knew it leaves nothing.
+    const system = turn.system(waiting.entity, waiting.system);
+    const gone = waiting.events.findLastIndex(({ after }) => presentRow(system, after) === null);
+    events.push(...waiting.events.slice(gone + 1));
   }
   return events.sort((left, right) => (left.position < right.position ? -1 : 1));
 }
