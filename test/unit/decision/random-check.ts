@@ -7,7 +7,7 @@ export function findFaults(world: World): string[] {
   const faults: string[] = [];
   const links = world.state.links();
   for (const record of world.state.all()) if (record.kind === 'waiting') faults.push(`still waiting: ${record.key}`);
-  for (const link of links) faults.push(...faultsOfLink(world, link));
+  for (const link of links) faults.push(...faultsOfLink(world, link), ...staleHolds(world, link));
   for (const [name, table] of world.tables) {
     const [system, entity] = name.split('/') as [string, string];
     for (const [key, row] of table.rows) {
@@ -58,18 +58,45 @@ function faultsOfLink(world: World, link: LinkRecord): string[] {
   return faults;
 }
 
+/** A hold that nothing accounts for any more: it would stand for ever. */
+function staleHolds(world: World, link: LinkRecord): string[] {
+  const others = world.state.links().filter(({ id, entity }) => id !== link.id && entity === link.entity);
+  return Object.entries(link.members).flatMap(([system, { holds }]) =>
+    holds.flatMap(({ reason, detail }) => {
+      const stale =
+        (reason === 'duplicate' && !others.some((other) => shareMatch(link, other))) ||
+        (reason === 'parent-missing' && !hasMissingParent(world, link, system)) ||
+        reason === 'paused';
+      return stale ? [`link ${link.id} is held in ${system} for nothing: ${reason}, ${detail}`] : [];
+    }),
+  );
+}
+
+function shareMatch(left: LinkRecord, right: LinkRecord): boolean {
+  const shown = [...right.match, ...Object.values(right.members).flatMap(({ match }) => match)];
+  const own = [...left.match, ...Object.values(left.members).flatMap(({ match }) => match)];
+  return own.some((match) => shown.includes(match));
+}
+
+function hasMissingParent(world: World, link: LinkRecord, system: string): boolean {
+  return Object.values(link.canonical).some((value) => {
+    if (typeof value !== 'object' || value === null) return false;
+    if (!('link' in value)) return value.system !== system;
+    const parent = linkOf(world, value.link);
+    return parent?.members[system]?.seen == null || parent.existence === 'deleted';
+  });
+}
+
+function linkOf(world: World, id: string): LinkRecord | null {
+  const record = world.state.get(`link/${id}`);
+  return record?.kind === 'redirect' ? linkOf(world, record.to) : record?.kind === 'link' ? record : null;
+}
+
 function project(world: World, system: string, value: LinkRecord['canonical'][string]): Value | undefined {
   if (typeof value !== 'object' || value === null) return value;
   if (!('link' in value)) return value.system === system ? value.key : undefined;
-  let id = value.link;
-  for (;;) {
-    const record = world.state.get(`link/${id}`);
-    if (record?.kind === 'redirect') id = record.to;
-    else {
-      const member = record?.kind === 'link' ? record.members[system] : undefined;
-      return member?.key ?? member?.formerKeys.at(-1);
-    }
-  }
+  const member = linkOf(world, value.link)?.members[system];
+  return member?.key ?? member?.formerKeys.at(-1);
 }
 
 function sameRow(left: Row | null | undefined, right: Row): boolean {

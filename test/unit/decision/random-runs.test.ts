@@ -262,7 +262,7 @@ class User {
   }
 }
 
-const RUNS = Number(process.env['DECISION_RUNS'] ?? 300);
+const RUNS = Number(process.env['DECISION_RUNS'] ?? 100);
 const SEED = Number(process.env['DECISION_SEED'] ?? 1);
 const ONLY = process.env['DECISION_SETTING'];
 
