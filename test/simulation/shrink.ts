@@ -9,7 +9,7 @@ import type { EntityConfig, EntitySystemConfig, WorldConfig } from './world-conf
 export async function shrink(
   scenario: Scenario,
   fails: (candidate: Scenario) => Promise<boolean>,
-  maxAttempts = 4000,
+  maxAttempts = 1500,
 ): Promise<Scenario> {
   let attempts = 0;
   let best = scenario;

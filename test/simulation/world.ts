@@ -106,7 +106,7 @@ export class World {
       this.nowMs += 1;
       if (processes.some(({ busy }) => busy)) continue;
       waits = this.activity() === activity ? waits + 1 : 0;
-      if (waits > 3) return true;
+      if (waits > 1) return true;
       activity = this.activity();
       this.nowMs += 60_000;
     }

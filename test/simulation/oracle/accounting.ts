@@ -165,7 +165,8 @@ class Accounts {
     for (const [link, since] of this.final.linksOfRecord.get(name) ?? []) {
       if (since > reusedFrom) continue;
       const canonical = this.final.links.get(link);
-      if (!canonical?.fields || this.isBackUnder(deletion)) continue;
+      if (!canonical?.fields || this.isBackUnder(deletion) || this.wasRenamed(deletion, canonical.keys[system]))
+        continue;
       for (const [other, otherKey] of Object.entries(canonical.keys)) {
         const config = entity.systems[other]!;
         if (other === system || !config.written || config.delete === 'never' || config.delete === 'unlink') continue;
@@ -194,6 +195,18 @@ class Accounts {
         what.fields.some(({ sides }) =>
           sides.some((side) => side.absent && side.system === system && side.key === key),
         ),
+    );
+  }
+
+  /** The link's record had the key once and has another now; somebody else's record, made since, was deleted. */
+  private wasRenamed({ system, entity, key, order }: RecordChange, keyNow: string | undefined): boolean {
+    return this.changes.some(
+      (change) =>
+        change.oldKey === key &&
+        change.system === system &&
+        change.entity === entity &&
+        change.order < order &&
+        this.keyAtTheEnd(change) === keyNow,
     );
   }
 

@@ -93,10 +93,14 @@ class Equality {
     return fieldToColumn(field, value);
   }
 
-  /** The parent is deleted, but its record there may stay for now: its own hold says why. */
+  /** The parent is deleted, but its record there stays: a hold of its own or a decision says why. */
   private isDeletedParent(field: FieldConfig, system: string, value: FieldValue, actual: Value): boolean {
     if (value === null || typeof value !== 'object' || !('link' in value)) return false;
-    return this.final.linksOfRecord.get(recordName(system, field.name, String(actual)))?.has(value.link) ?? false;
+    const name = recordName(system, field.name, String(actual));
+    if (this.final.linksOfRecord.get(name)?.has(value.link) || this.final.heldRecords.get(name) === value.link)
+      return true;
+    const parent = this.observed.world.entities.find((entity) => entity.name === field.name)!;
+    return this.isToldKept(parent, system, String(actual));
   }
 
   /**
@@ -150,7 +154,7 @@ class Equality {
       if (!isPresent(config, row)) continue;
       const kept = !config.written || config.delete === 'never' || config.delete === 'unlink';
       const name = recordName(system, entity.name, key);
-      if (!kept && config.captured && !this.linkOfRecord.has(name) && !this.isHeldToBeDeleted(system, name)) {
+      if (!kept && config.captured && !this.linkOfRecord.has(name) && !this.final.heldRecords.has(name)) {
         this.report('I13', `${name} is in no link`);
       }
       const value = codeOf(entity, system, row);
@@ -159,12 +163,6 @@ class Equality {
     for (const [value, keys] of byCode) {
       if (keys.length > 1) for (const key of keys) this.verifyNoDouble(entity, system, key, value);
     }
-  }
-
-  /** Its link is deleted, but a hold keeps the record. */
-  private isHeldToBeDeleted(system: string, name: string): boolean {
-    const links = this.final.linksOfRecord.get(name);
-    return links !== undefined && [...links.keys()].some((link) => this.final.holds.has(`${link} ${system}`));
   }
 
   /** We must not have inserted a record where its match value was to be seen already, unless it is held now. */
@@ -176,7 +174,8 @@ class Equality {
     const link = this.linkOfRecord.get(recordName(system, entity.name, key));
     if (link ? this.isHeld(link) : this.isToldKept(entity, system, key)) return;
     for (const [otherKey, row] of this.table(system, entity).rows) {
-      if (otherKey === key || codeOf(entity, system, row) !== code) continue;
+      if (otherKey === key || !isPresent(entity.systems[system]!, row)) continue;
+      if (codeOf(entity, system, row) !== code) continue;
       if (!this.showedAlready(entity, system, otherKey, code, insert.order)) continue;
       const otherLink = this.linkOfRecord.get(recordName(system, entity.name, otherKey));
       if (otherLink && this.isHeld(otherLink)) continue;

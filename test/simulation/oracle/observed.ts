@@ -131,6 +131,8 @@ export interface Final {
   readonly links: ReadonlyMap<string, CanonicalOutput>;
   /** By link and system. */
   readonly holds: ReadonlyMap<string, NonNullable<HoldOutput['hold']>>;
+  /** Records that a hold names, by system, entity and key, with the holding link. */
+  readonly heldRecords: ReadonlyMap<string, string>;
   /** By system, entity and key: every link that ever named the record, with the first time that it did. */
   readonly linksOfRecord: ReadonlyMap<string, ReadonlyMap<string, number>>;
 }
@@ -152,7 +154,12 @@ export function finalOf(observed: Observed): Final {
     if (what.hold) holds.set(`${what.link} ${what.system}`, what.hold);
     else holds.delete(`${what.link} ${what.system}`);
   }
-  return { links, holds, linksOfRecord };
+  const heldRecords = new Map<string, string>();
+  for (const { what } of observed.holds) {
+    const hold = holds.get(`${what.link} ${what.system}`);
+    if (hold?.key != null) heldRecords.set(recordName(what.system, what.entity, hold.key), what.link);
+  }
+  return { links, holds, heldRecords, linksOfRecord };
 }
 
 export function recordName(system: string, entity: string, key: string): string {
