@@ -50,6 +50,7 @@ export function indexEntries(record: StateRecord): readonly string[] {
     case 'waiting':
       return waitingEntries(record);
     case 'cursor':
+    case 'configuration':
     case 'sync':
       return [];
   }

@@ -54,18 +54,20 @@ export function judgeFirst(
   }
 }
 
-/** Merges a record that has just joined a link; `seen` shows it already. */
+/** Merges a record that has just joined a link; `seen` shows it already. With `fields`, only those are looked at. */
 export function mergeFirst(
   turn: Turn,
   link: LinkDraft,
   system: SystemIndex,
   member: MemberDraft,
   setter: Setter,
+  fields: ReadonlySet<string> | null = null,
 ): void {
   const row = member.seen!;
-  for (const column of system.columns) noteAgreement(turn, link, member, system, column, row, null);
+  const concerned = fields === null ? system.columns : system.columns.filter(({ field }) => fields.has(field));
+  for (const column of concerned) noteAgreement(turn, link, member, system, column, row, null);
   for (const group of system.entity.groups.values()) {
-    const columns = system.columns.filter(
+    const columns = concerned.filter(
       (column) => column.group === group && (column.read || link.canonical[column.field] === undefined),
     );
     if (columns.length === 0) continue;

@@ -1,3 +1,4 @@
+import { takeAddedFields } from './added-fields.js';
 import { observeChange } from './change.js';
 import { endDeletion } from './deletes.js';
 import { hasDouble, refreshDoubles } from './doubles.js';
@@ -87,6 +88,7 @@ function entryOf(work: Work): string {
     case 'snapshot':
       return entryOfPhase(work.system, work.entity, work.phase);
     case 'vanished':
+    case 'added-fields':
     case 'all':
       return entry.has(work.system, work.entity);
     case 'link':
@@ -119,6 +121,9 @@ function visit(turn: Turn, work: Work, link: LinkDraft): void {
     case 'vanished':
       visitVanished(turn, link, turn.system(work.entity, work.system), work.snapshot);
       return;
+    case 'added-fields':
+      takeAddedFields(turn, link, work.system, work.fields);
+      break;
     case 'all':
       forgetFirstMatch(turn, link);
       break;

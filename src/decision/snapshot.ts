@@ -83,6 +83,11 @@ export function finishPhase(turn: Turn, system: string, entity: string, phase: S
       turn.queue({ what: 'snapshot', system, entity, phase: 'deletions' });
       return;
     case 'deletions':
+      if (turn.find(entry.unmatched(system, entity), 1).length > 0) {
+        // They came while their system's others were being matched.
+        turn.queue({ what: 'snapshot', system, entity, phase: 'present' });
+        return;
+      }
       setProgress(turn, system, entity, { ...turn.sync.snapshots[`${system}/${entity}`]!, phase: 'ended' });
       if (!allSnapshotsEnded(turn, entity)) {
         turn.queue({ what: 'all', system, entity });

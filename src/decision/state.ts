@@ -20,7 +20,7 @@ import type { Work } from './work.js';
  *                 the deleting transaction is over       (deleted in its own system; until that transaction's
  *                 and the deletion stands                 `end` it may prove to be a key change, rule 11)
  */
-export type StateRecord = LinkRecord | RedirectRecord | WaitingRecord | CursorRecord | SyncRecord;
+export type StateRecord = LinkRecord | RedirectRecord | WaitingRecord | CursorRecord | ConfigurationRecord | SyncRecord;
 
 /** The same thing across systems (I9). */
 export interface LinkRecord {
@@ -171,6 +171,12 @@ export interface SnapshotProgress {
   readonly number: number;
 }
 
+/** The configuration that the state was made under, a digest a part (I16). */
+export interface ConfigurationRecord {
+  readonly kind: 'configuration';
+  readonly parts: Readonly<Record<string, string>>;
+}
+
 /** One per state. */
 export interface SyncRecord {
   readonly kind: 'sync';
@@ -196,6 +202,7 @@ export interface SyncRecord {
 }
 
 export const SYNC_KEY = 'sync';
+export const CONFIGURATION_KEY = 'configuration';
 
 export function linkKey(id: string): string {
   return `link/${id}`;
@@ -223,16 +230,23 @@ export function stateKey(record: StateRecord): string {
       return waitingKey(record.system, record.entity, record.key);
     case 'cursor':
       return cursorKey(record.number);
+    case 'configuration':
+      return CONFIGURATION_KEY;
     case 'sync':
       return SYNC_KEY;
   }
 }
 
-/** Writes the one record that a new state has. `birth` must be unique for ever (a random id given by the task). */
+/** Writes the records that a new state has. `birth` must be unique for ever (a random id given by the task). */
 export function initialState(
   state: State<StateRecord>,
-  options: { readonly birth: string; readonly fingerprint: string },
+  options: {
+    readonly birth: string;
+    readonly fingerprint: string;
+    readonly fingerprintParts: Readonly<Record<string, string>>;
+  },
 ): void {
+  state.put(CONFIGURATION_KEY, { kind: 'configuration', parts: options.fingerprintParts });
   state.put(SYNC_KEY, {
     kind: 'sync',
     birth: options.birth,

@@ -21,6 +21,13 @@ export type Work =
   | { readonly what: 'snapshot'; readonly system: string; readonly entity: string; readonly phase: SnapshotPhase }
   /** A resync has ended: records it did not show have vanished. */
   | { readonly what: 'vanished'; readonly system: string; readonly entity: string; readonly snapshot: number }
+  /** The configuration got fields: every link with a record there takes them over (I16). */
+  | {
+      readonly what: 'added-fields';
+      readonly system: string;
+      readonly entity: string;
+      readonly fields: readonly string[];
+    }
   /** Reconcile every link with a record there: the gate I12 opened, or commands may leave again. */
   | { readonly what: 'all'; readonly system: string; readonly entity: string };
 

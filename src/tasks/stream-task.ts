@@ -1,5 +1,6 @@
 import type { AnswerEvent, StreamEvent } from '../decision/events.js';
 import type { Output } from '../decision/outputs.js';
+import { adoptConfiguration } from '../decision/added-fields.js';
 import { hasCursors, initialState, SYNC_KEY, syncRecord, type StateRecord } from '../decision/state.js';
 import { DuologError } from '../errors/duolog-error.js';
 import { failPoint } from '../failpoints.js';
@@ -134,12 +135,9 @@ export class StreamTask implements Task {
     const { clock } = this.context;
     const { changelog, plan, newBirth } = this.options;
     const { store } = changelog;
-    const { fingerprint } = plan;
-    if (syncRecord(store) === undefined) initialState(store, { birth: newBirth(), fingerprint });
+    if (syncRecord(store) === undefined) initialState(store, { birth: newBirth(), ...plan });
+    else adoptConfiguration(store, plan);
     const sync = syncRecord(store)!;
-    if (sync.fingerprint !== fingerprint) {
-      throw new DuologError('CONFIG_CHANGED', `The state of ${plan.name} was made under another configuration.`);
-    }
     this.consumed = { ...sync.consumed };
     for (const input of this.inputs) this.consumed[input.topic] ??= await this.firstOffset(input);
     await this.commit([], [this.messages.heartbeat(plan.name, sync.birth, clock.nowMs())]);

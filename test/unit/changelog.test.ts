@@ -7,7 +7,15 @@ import type { StateBacking } from '../../src/state/backing.js';
 import { Changelog } from '../../src/state/changelog.js';
 import { MemoryBacking } from '../../src/state/memory-backing.js';
 
-const plan: SyncPlan = { name: 's', prefix: 'p', leading: [], systems: [], entities: [], fingerprint: 'f' };
+const plan: SyncPlan = {
+  name: 's',
+  prefix: 'p',
+  leading: [],
+  systems: [],
+  entities: [],
+  fingerprint: 'f',
+  fingerprintParts: {},
+};
 const HOUR_MS = 3_600_000;
 
 /** A changelog topic in memory: all that a `Changelog` asks of Kafka. */
@@ -68,7 +76,7 @@ describe('the changelog', () => {
   async function live(birth: string): Promise<void> {
     const first = changelog();
     await first.catchUp(null);
-    initialState(first.store, { birth, fingerprint: 'f' });
+    initialState(first.store, { birth, fingerprint: 'f', fingerprintParts: {} });
     first.store.committed(topic.append(first.store.seal()));
   }
 
@@ -83,7 +91,7 @@ describe('the changelog', () => {
   it('goes on from the local store with what came after it', async () => {
     const again = changelog();
     await again.catchUp('birth');
-    expect(topic.read.at(-1)).toBe(1);
+    expect(topic.read.at(-1)).toBe(2);
     expect(rebuilt).toEqual([]);
     expect(syncRecord(again.store)).toMatchObject({ birth: 'birth' });
   });
