@@ -103,7 +103,8 @@ class Broker implements LocalKafka {
     await writeFile(this.#settingsFile, `${lines.join('\n')}\n`);
     await writeFile(join(this.folder, 'log4j2.properties'), log4j);
     const cluster = randomBytes(16).toString('base64url');
-    const format = ['kafka.tools.StorageTool', 'format', '-t', cluster, '-c', this.#settingsFile];
+    // One argument: an id that begins with a dash would be taken for an option.
+    const format = ['kafka.tools.StorageTool', 'format', `--cluster-id=${cluster}`, '-c', this.#settingsFile];
     await run(javaCommand(), [...this.#javaArguments(128), ...format], { cwd: this.folder });
   }
 
