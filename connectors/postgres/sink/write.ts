@@ -3,7 +3,7 @@ import { recordKey, recordKeyParts, type Row, type Value } from '../../../src/mo
 import { Answers } from './answers.js';
 import { type CommandGroup, groupParameters, keyParameters } from './command-group.js';
 import { settled } from './failures.js';
-import type { Answer, Session, Statement } from './session.js';
+import type { Answer, Session } from './session.js';
 import { imageOf, keyOf, type TargetTable } from './target-table.js';
 
 /** A trigger gave an inserted row another key than its default, or kept it out: the rows must go in one by one. */
@@ -48,52 +48,56 @@ export async function writeUnlocked(session: Session, groups: readonly CommandGr
   return answers;
 }
 
-/** @returns the commands whose rows were not written. */
+/**
+ * Each statement goes out as soon as it is made and each answer is taken as it comes, so that the server writes
+ * one group while the next is made ready.
+ * @returns the commands whose rows were not written.
+ */
 async function sendWrites(
   session: Session,
   groups: readonly CommandGroup[],
   answers: Answers,
 ): Promise<CommandGroup[]> {
-  const pieces = groups.flatMap((group): Piece[] =>
-    writesOneByOne(group) ? [{ group, statement: null }] : writeStatements(group),
-  );
-  const received = await Promise.all(
-    pieces.map(({ group, statement }) =>
-      settled(statement === null ? oneByOne(session, group) : [session.query(statement)]),
-    ),
-  );
+  const sent = groups.flatMap((group) => sendGroup(session, group));
   const left: CommandGroup[] = [];
-  for (const [at, { group }] of pieces.entries()) {
+  for (const { group, received } of sent) {
     const unwritten = writesOneByOne(group)
-      ? takeKeysOneByOne(group, received[at]!, answers)
-      : takeAnswer(group, received[at]![0]!, answers);
+      ? takeKeysOneByOne(group, await received, answers)
+      : takeAnswer(group, (await received)[0]!, answers);
     if (unwritten.length > 0) left.push({ form: group.form, commands: unwritten });
   }
   return left;
 }
 
-function writesOneByOne({ form }: CommandGroup): boolean {
-  return form.operation === 'insert' && form.table.rowByRow;
-}
-
-interface Piece {
+interface Sent {
   readonly group: CommandGroup;
-  /** Null for inserts that go in one by one. */
-  readonly statement: Statement | null;
+  readonly received: Promise<readonly Answer[]>;
 }
 
 /** A group's statement; halved while its values are more than the server takes in one message. */
-function writeStatements(group: CommandGroup): Piece[] {
+function sendGroup(session: Session, group: CommandGroup): Sent[] {
+  if (writesOneByOne(group)) return [sentOut(group, oneByOne(session, group))];
   const { form, commands } = group;
   const values = groupParameters(group);
   const length = values.reduce((sum, value) => sum + value.length, 0);
   if (length > MAX_STATEMENT_LENGTH && commands.length > 1) {
     const middle = commands.length >> 1;
     return [commands.slice(0, middle), commands.slice(middle)].flatMap((half) =>
-      writeStatements({ form, commands: half }),
+      sendGroup(session, { form, commands: half }),
     );
   }
-  return [{ group, statement: { text: form.statements.write, values, prepared: true } }];
+  return [sentOut(group, [session.query({ text: form.statements.write, values, prepared: true })])];
+}
+
+function sentOut(group: CommandGroup, queries: readonly Promise<Answer>[]): Sent {
+  const received = settled(queries);
+  // It is awaited in its turn; until then its failure is nobody's.
+  received.catch(() => undefined);
+  return { group, received };
+}
+
+function writesOneByOne({ form }: CommandGroup): boolean {
+  return form.operation === 'insert' && form.table.rowByRow;
 }
 
 function oneByOne(session: Session, { form, commands }: CommandGroup): Promise<Answer>[] {
