@@ -5,7 +5,7 @@ import type { CommandOutput, Output } from '../../src/decision/outputs.js';
 import { hasCursors, initialState, type LinkRecord, type StateRecord } from '../../src/decision/state.js';
 import type { Command, Outcome } from '../../src/connector/contract.js';
 import type { ColumnType } from '../../src/model/table.js';
-import type { Row, Value } from '../../src/model/value.js';
+import type { Row } from '../../src/model/value.js';
 import type {
   ColumnPlan,
   ConflictPlan,
@@ -353,7 +353,7 @@ export class Conversation {
       kind: 'outcome',
       system,
       entity: command.entity,
-      outcome: { command: command.id, link: command.link, entity: command.entity, ...outcome } as Outcome,
+      outcome: { command: command.id, link: command.link, entity: command.entity, ...outcome },
       commitTimeMicros: this.timeMicros,
       transaction: `t${this.position}`,
       position: this.next(),
@@ -386,7 +386,7 @@ export class Conversation {
     operation: ChangeEvent['operation'],
     before: Row | null,
     after: Row | null,
-    key: string = String((after ?? before)?.['id'] as Value),
+    key: string = String((after ?? before)?.['id']),
   ): ChangeEvent {
     this.timeMicros += 1_000_000;
     const position = this.next();

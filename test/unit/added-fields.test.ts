@@ -21,8 +21,8 @@ function stateOf(fingerprintParts: Readonly<Record<string, string>>): State<Stat
     put: (key: string, record: StateRecord) => void records.set(key, record),
     indexed: () => [],
   });
-  initialState(state as never, { birth: 'b', fingerprint: 'old', fingerprintParts });
-  return state as never;
+  initialState(state, { birth: 'b', fingerprint: 'old', fingerprintParts });
+  return state;
 }
 
 describe('a state and the configuration it is used with (I16)', () => {
