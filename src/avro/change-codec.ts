@@ -29,6 +29,8 @@ interface ChangeRecord {
 
 const NONE: readonly string[] = [];
 
+type ChangeOfRow = Extract<SourceEvent, { kind: 'change' }>;
+
 /** The schema of a table's change topic: the envelope around the table's own row. */
 export function changeSchema(shape: TableShape): AvroRecord {
   const row = rowSchema(shape);
@@ -58,36 +60,46 @@ export class ChangeEncoder {
   }
 
   encode(event: SourceEvent): Buffer {
-    const message = this.encoder.encode(this.record(event, NONE));
+    const message = this.encoder.encode(this.record(event, NONE, NONE));
     if (message.length <= this.maxBytes || event.kind !== 'change') return message;
     return this.encodeOversize(event);
   }
 
-  /** Leaves out the largest columns until the rest fits; the record is then held, visibly (I13). */
-  private encodeOversize(event: Extract<SourceEvent, { kind: 'change' }>): Buffer {
-    const sizes = this.shape.columns
-      .map(({ name }) => ({ name, size: Math.max(textSize(event.before?.[name]), textSize(event.after?.[name])) }))
-      .sort((left, right) => right.size - left.size);
-    for (let count = 1; count <= sizes.length; count++) {
-      const oversize = sizes.slice(0, count).map(({ name }) => name);
-      const message = this.encoder.encode(this.record(event, oversize));
+  /**
+   * Leaves out the largest columns until the rest fits: first of the image before, which only tells more exactly what
+   * happened; then of the image after, whose record is held for it, visibly (I13).
+   */
+  private encodeOversize(event: ChangeOfRow): Buffer {
+    const before = this.bySize(event.before);
+    for (let count = 1; count <= before.length; count++) {
+      const message = this.encoder.encode(this.record(event, NONE, before.slice(0, count)));
       if (message.length <= this.maxBytes) return message;
     }
-    throw new DuologError(
-      'KAFKA_MESSAGE_TOO_LARGE',
-      `An event of ${this.shape.table} is too large even without its row.`,
-    );
+    const after = this.bySize(event.after);
+    for (let count = 1; count <= after.length; count++) {
+      const message = this.encoder.encode(this.record(event, after.slice(0, count), before));
+      if (message.length <= this.maxBytes) return message;
+    }
+    const table = this.shape.table;
+    throw new DuologError('KAFKA_MESSAGE_TOO_LARGE', `An event of ${table} is too large even without its row.`);
   }
 
-  private record(event: SourceEvent, oversize: readonly string[]): ChangeRecord {
+  /** Names of the columns of a row, the largest value first. */
+  private bySize(row: Row | null): string[] {
+    if (row === null) return [];
+    const sizes = this.shape.columns.map(({ name }) => [name, textSize(row[name])] as const);
+    return sizes.sort(([, left], [, right]) => right - left).map(([name]) => name);
+  }
+
+  private record(event: SourceEvent, oversize: readonly string[], shortened: readonly string[]): ChangeRecord {
     switch (event.kind) {
       case 'change':
         return {
           op: event.operation,
-          before: event.before && this.row.write(event.before, oversize),
+          before: event.before && this.row.write(event.before, shortened),
           after: event.after && this.row.write(event.after, oversize),
           unchanged: event.unchanged,
-          unsent: event.before === null ? NONE : this.row.missing(event.before),
+          unsent: event.before === null ? NONE : [...this.row.missing(event.before), ...shortened],
           oversize,
           keyChangeFrom: event.keyChange !== null && 'from' in event.keyChange ? event.keyChange.from : null,
           keyChangeTo: event.keyChange !== null && 'to' in event.keyChange ? event.keyChange.to : null,
@@ -147,9 +159,10 @@ export function changeEvent(system: string, entity: string, key: string | null, 
         key,
         operation: record.op,
         keyChange: keyChange(record),
-        before: record.before && row.read(record.before, notSent(record.unsent, record.oversize)),
+        before: record.before && row.read(record.before, record.unsent),
         after: record.after && row.read(record.after, notSent(record.unchanged, record.oversize)),
-        unchanged: record.unchanged,
+        // What is too large to be sent is known no better than what did not change.
+        unchanged: notSent(record.unchanged, record.oversize),
         commitTimeMicros: record.commitTime,
         transaction,
         position,

@@ -5,7 +5,7 @@ import { noteAgreement, setSeen } from './canonical.js';
 import { editOfDeleted, observeDeletion } from './deletes.js';
 import { entry } from './entries.js';
 import type { ChangeEvent, FieldValue } from './events.js';
-import { release } from './holds.js';
+import { hold, release } from './holds.js';
 import { mergeColumns, mergeEdit, type Edit } from './merge.js';
 import { observeOwnWrite } from './own-writes.js';
 import type { MappedColumn, SystemIndex } from './plan-index.js';
@@ -30,10 +30,24 @@ export function observeChange(turn: Turn, event: ChangeEvent): void {
   if (link === null) {
     const arrived = arrive(turn, system, event, after, movedFrom);
     if (arrived !== null && !arrived.settled) observeKnown(turn, system, arrived.link, event, after);
+    if (arrived !== null) noteOversize(turn, arrived.link, event);
     return;
   }
   if (movedFrom !== null) moveKey(turn, link, system, event);
   observeKnown(turn, system, link, event, after);
+  noteOversize(turn, link, event);
+}
+
+/** Columns that no message could carry: what they hold is not known, so the record waits, visibly (I13). */
+function noteOversize(turn: Turn, link: LinkDraft, { system, oversize }: ChangeEvent): void {
+  const member = link.members[system];
+  if (member === undefined) return;
+  if (oversize !== undefined && member.seen !== null) {
+    const detail = `too large for a message: ${oversize.join(', ')}`;
+    hold(turn, link, member, { reason: 'oversize', group: null, detail });
+  } else {
+    release(turn, link, member, ({ reason }) => reason === 'oversize');
+  }
 }
 
 function findLink(turn: Turn, event: ChangeEvent, movedFrom: string | null): LinkDraft | null {

@@ -15,7 +15,7 @@ export interface ChangeEvent {
   readonly before: Row | null;
   readonly after: Row | null;
   readonly unchanged: readonly string[];
-  /** Columns left out of the images because the row is too large for a message: the member is held as oversize. */
+  /** Columns that are not sent because the row is too large for a message, `unchanged` names them too: the member is held as oversize. */
   readonly oversize?: readonly string[];
   readonly commitTimeMicros: number | null;
   readonly transaction: string;

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Duolog } from '../../src/runtime.js';
 import { eventually } from '../support/eventually.js';
 import { startPair, type Pair } from './tasks-fixture.js';
 
 describe('two databases in agreement', () => {
   let pair: Pair;
+  let duolog: Duolog;
 
   beforeAll(async () => {
     pair = await startPair();
@@ -14,7 +16,7 @@ describe('two databases in agreement', () => {
     await pair.erp.query(
       `INSERT INTO contact (id, customer, name, email) VALUES ('K1', 'C1', 'Maria', 'maria@alfreds')`,
     );
-    await pair.start();
+    duolog = await pair.start();
   });
   afterAll(() => pair?.close());
 
@@ -79,5 +81,19 @@ describe('two databases in agreement', () => {
       ]);
     }
     await pair.equal();
+  });
+
+  it('holds a row too large for a message, visibly, while others go on', async () => {
+    await pair.erp.query(`UPDATE customer SET city = repeat('x', 2000000) WHERE vat = 'DE1'`);
+    await pair.erp.query(`UPDATE customer SET city = 'Graz' WHERE vat = 'AT9'`);
+    await eventually(() => duolog.status().holds['customers']?.['company']?.['oversize'] === 1);
+    const city = async (vat: string) =>
+      (await pair.crm.query<{ comp_city: string }>('SELECT comp_city FROM company WHERE comp_vat = $1', [vat])).rows[0]
+        ?.comp_city;
+    await eventually(async () => (await city('AT9')) === 'Graz');
+    expect(await city('DE1')).toBe('Vienna');
+    await pair.erp.query(`UPDATE customer SET city = 'Small' WHERE vat = 'DE1'`);
+    await eventually(async () => (await city('DE1')) === 'Small');
+    expect(duolog.status().holds['customers']?.['company']?.['oversize'] ?? 0).toBe(0);
   });
 });

@@ -185,6 +185,17 @@ describe('changes', () => {
     expect(read.after).not.toHaveProperty('größe 11');
   });
 
+  it('leave out what was there before, rather than what is there now', async () => {
+    const nothing = Object.fromEntries(SHAPE.columns.map(({ name }) => [name, null]));
+    const before = { ...nothing, c0: true, 'größe 11': 'x'.repeat(5000) };
+    const after = { ...nothing, c0: true, 'größe 11': 'small' };
+    const { read } = await throughAvro(change({ before, after }), 1000);
+    expect(read.oversize).toBeUndefined();
+    expect({ ...read.after }).toEqual(after);
+    expect(read.before).toHaveProperty('c0', true);
+    expect(read.before).not.toHaveProperty('größe 11');
+  });
+
   it('keep origin, key changes and times', async () => {
     const origin = { sync: 's', command: 'c', link: null };
     const { read } = await throughAvro(change({ origin, keyChange: { from: 'old' }, commitTimeMicros: null }));

@@ -254,3 +254,27 @@ describe('I9: the index of records', () => {
     ]);
   });
 });
+
+describe('I13: nothing is dropped, however large', () => {
+  it('a row too large for a message is held, and gets no command, until it fits again', () => {
+    const talk = paired();
+    const tooLarge = { unchanged: ['crm_name'], oversize: ['crm_name'] };
+    expect(holds(talk.update('crm', 'company', null, { id: '1', crm_vat: 'V1' }, tooLarge))).toEqual(['crm oversize']);
+    talk.update('erp', 'company', null, { id: '1000', erp_name: 'Elsewhere', erp_vat: 'V1' });
+    expect(talk.commands).toEqual([]);
+    const outputs = talk.update('crm', 'company', null, crm('1', 'Fits'));
+    expect(holds(outputs)).toEqual(['crm ends']);
+    expect(talk.take('erp').command.set).toEqual({ erp_name: 'Fits' });
+  });
+
+  it('a new record too large for a message is held from the start', () => {
+    const talk = begin();
+    const outputs = talk.insert(
+      'crm',
+      'company',
+      { id: '1', crm_vat: 'V1' },
+      { unchanged: ['crm_name'], oversize: ['crm_name'] },
+    );
+    expect(holds(outputs)).toContain('crm oversize');
+  });
+});
