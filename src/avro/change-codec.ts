@@ -29,6 +29,9 @@ interface ChangeRecord {
 
 const NONE: readonly string[] = [];
 
+/** Larger values of an image that was met are left out where the message would be too large. */
+const MAX_MET_BYTES = 1000;
+
 type ChangeOfRow = Extract<SourceEvent, { kind: 'change' }>;
 
 /** The schema of a table's change topic: the envelope around the table's own row. */
@@ -61,8 +64,8 @@ export class ChangeEncoder {
 
   encode(event: SourceEvent): Buffer {
     const message = this.encoder.encode(this.record(event, NONE, NONE));
-    if (message.length <= this.maxBytes || event.kind !== 'change') return message;
-    return this.encodeOversize(event);
+    if (message.length <= this.maxBytes || event.kind === 'end') return message;
+    return event.kind === 'change' ? this.encodeOversize(event) : this.encodeLargeRefusal(event);
   }
 
   /**
@@ -82,6 +85,16 @@ export class ChangeEncoder {
     }
     const table = this.shape.table;
     throw new DuologError('KAFKA_MESSAGE_TOO_LARGE', `An event of ${table} is too large even without its row.`);
+  }
+
+  /** The image that a refused command met is for people: it tells without its largest values. */
+  private encodeLargeRefusal(event: Extract<SourceEvent, { kind: 'outcome' }>): Buffer {
+    const { outcome } = event;
+    if (outcome.status !== 'refused' || outcome.met === null)
+      return this.encoder.encode(this.record(event, NONE, NONE));
+    const kept = Object.entries(outcome.met).filter(([, value]) => textSize(value) <= MAX_MET_BYTES);
+    const smaller = { ...event, outcome: { ...outcome, met: Object.fromEntries(kept) } };
+    return this.encoder.encode(this.record(smaller, NONE, NONE));
   }
 
   /** Names of the columns of a row, the largest value first. */

@@ -5,6 +5,7 @@ import type { Client } from './client.js';
 import { asDuologError } from './kafka-errors.js';
 import { withinPatience } from './patience.js';
 import { BATCH_HEADER_BYTES } from './produce-request.js';
+import { LARGE_MESSAGES } from './topics.js';
 import { CommitOutcomeUnknown } from './transaction-protocol.js';
 
 /** Of a record besides its key and value: lengths, deltas, attributes, each at its longest. */
@@ -159,8 +160,8 @@ interface PackageMessage {
 type Round = { topic: string; messages: PackageMessage[] }[];
 
 /**
- * Cuts what is to be sent into requests of at most one batch a topic, none larger than a topic accepts.
- * @throws DuologError KAFKA_MESSAGE_TOO_LARGE; then nothing has been sent.
+ * Cuts what is to be sent into requests of at most one batch a topic, none larger than a topic accepts but for single
+ * large messages. @throws DuologError KAFKA_MESSAGE_TOO_LARGE for what no topic accepts; then nothing has been sent.
  */
 function* batchRounds(sends: readonly TopicMessages[], maxMessageBytes: number): Generator<Round> {
   const now = String(Date.now());
@@ -195,13 +196,13 @@ function takeBatch(
   while (queue.at < queue.messages.length && batch.length < MAX_BATCH_MESSAGES) {
     const { key, value, timestampMs } = queue.messages[queue.at]!;
     const size = (key?.length ?? 0) + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES;
-    if (BATCH_HEADER_BYTES + size > maxMessageBytes) {
-      throw new DuologError(
-        'KAFKA_MESSAGE_TOO_LARGE',
-        `A message for ${queue.topic} has ${size} bytes; the topic's limit is ${maxMessageBytes}`,
-      );
+    if (BATCH_HEADER_BYTES + size > maxMessageBytes * LARGE_MESSAGES) {
+      const limit = maxMessageBytes * LARGE_MESSAGES;
+      const message = `A message for ${queue.topic} has ${size} bytes; no topic takes more than ${limit}`;
+      throw new DuologError('KAFKA_MESSAGE_TOO_LARGE', message);
     }
-    if (bytes + size > maxMessageBytes) break;
+    // A message larger than a batch goes alone: its topic says whether it takes it.
+    if (bytes + size > maxMessageBytes && batch.length > 0) break;
     bytes += size;
     batch.push({ key, value, timestamp: timestampMs === undefined ? now : String(timestampMs) });
     queue.at++;

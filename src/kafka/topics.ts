@@ -185,9 +185,12 @@ function settingsFor(client: Client, spec: TopicSpec, brokers: number): Configur
     'retention.ms': String(spec.retentionMs ?? -1),
     'retention.bytes': '-1',
     'min.insync.replicas': String(replicationFor(client, brokers).inSync),
-    'max.message.bytes': String(client.settings.maxMessageBytes),
+    'max.message.bytes': String(client.settings.maxMessageBytes * (spec.large === true ? LARGE_MESSAGES : 1)),
   };
 }
+
+/** So many rows of the largest size may stand in one message of a topic that takes large ones. */
+export const LARGE_MESSAGES = 16;
 
 /** Only closed segments are compacted: small ones keep short what a task reads from its start. */
 const COMPACTED_SEGMENT_BYTES = 16 * 1024 * 1024;

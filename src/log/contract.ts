@@ -81,6 +81,8 @@ export interface TopicSpec {
   readonly cleanup: 'delete' | 'compact';
   /** Retention for tools' topics in ms; null keeps records until they are trimmed. */
   readonly retentionMs: number | null;
+  /** A record may carry several rows at once, as the state of a link does: its messages may be larger than a row's. */
+  readonly large?: boolean;
 }
 
 export interface TopicFinding {

@@ -11,16 +11,19 @@ export function topicSpecs(plans: readonly SyncPlan[], decisionRetentionMs: numb
   const specs = new Map<string, TopicSpec>();
   const add = (name: string, cleanup: TopicSpec['cleanup'], retentionMs: number | null = null) =>
     specs.set(name, { name, cleanup, retentionMs });
+  // What tells of a link tells of the rows of several systems.
+  const addLarge = (name: string, cleanup: TopicSpec['cleanup'], retentionMs: number | null = null) =>
+    specs.set(name, { name, cleanup, retentionMs, large: true });
   for (const plan of plans) {
     const names = new TopicNames(plan.prefix);
     add(names.heartbeat(), 'compact');
-    add(names.state(plan.name), 'compact');
+    addLarge(names.state(plan.name), 'compact');
     add(names.control(plan.name), 'delete');
-    for (const system of writtenSystems(plan)) add(names.command(plan.name, system), 'delete');
+    for (const system of writtenSystems(plan)) addLarge(names.command(plan.name, system), 'delete');
     for (const entity of plan.entities) {
-      add(names.canonical(entity.name), 'compact');
+      addLarge(names.canonical(entity.name), 'compact');
       add(names.hold(entity.name), 'compact');
-      add(names.decision(entity.name), 'delete', decisionRetentionMs);
+      addLarge(names.decision(entity.name), 'delete', decisionRetentionMs);
       for (const { system, captured, written } of Object.values(entity.systems)) {
         if (captured) {
           add(names.change(system, entity.name), 'delete');

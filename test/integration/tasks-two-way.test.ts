@@ -83,6 +83,15 @@ describe('two databases in agreement', () => {
     await pair.equal();
   });
 
+  it('carries a row that only just fits, whatever is made of it', async () => {
+    const large = 'y'.repeat(950_000);
+    await pair.erp.query(`UPDATE customer SET city = $1 WHERE vat = 'AT9'`, [large]);
+    const arrived = `SELECT 1 FROM company WHERE comp_vat = 'AT9' AND comp_city = $1`;
+    await eventually(async () => (await pair.crm.query(arrived, [large])).rowCount === 1);
+    await pair.crm.query(`UPDATE company SET comp_city = 'Linz' WHERE comp_vat = 'AT9'`);
+    await pair.equal();
+  });
+
   it('holds a row too large for a message, visibly, while others go on', async () => {
     await pair.erp.query(`UPDATE customer SET city = repeat('x', 2000000) WHERE vat = 'DE1'`);
     await pair.erp.query(`UPDATE customer SET city = 'Graz' WHERE vat = 'AT9'`);
