@@ -6,7 +6,7 @@ import type { AnswerEvent, EndSeen, StreamEvent } from './events.js';
 import { observeOutcome } from './outcomes.js';
 import type { Output } from './outputs.js';
 import { publish } from './publish.js';
-import { goOn, settle } from './settle.js';
+import { goOn, settle, SHARE, type Share } from './settle.js';
 import { observeSnapshot } from './snapshot.js';
 import type { StateRecord } from './state.js';
 import { removeTombstones } from './tombstones.js';
@@ -20,7 +20,12 @@ import { Turn } from './turn.js';
  *
  * @throws DuologError CONFIG_CHANGED if the state was made under another configuration (I16).
  */
-export function decide(state: State<StateRecord>, event: StreamEvent | AnswerEvent, plan: SyncPlan): Output[] {
+export function decide(
+  state: State<StateRecord>,
+  event: StreamEvent | AnswerEvent,
+  plan: SyncPlan,
+  share: Share = SHARE,
+): Output[] {
   const turn = new Turn(state, plan, event);
   switchObserving(turn, plan.observe ?? false);
   switch (event.kind) {
@@ -44,7 +49,7 @@ export function decide(state: State<StateRecord>, event: StreamEvent | AnswerEve
       goOn(turn);
       break;
   }
-  settle(turn);
+  settle(turn, share);
   return turn.finish(publish);
 }
 

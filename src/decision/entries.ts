@@ -16,9 +16,9 @@ export const entry = {
   inserting: (system: string, entity: string, match: string) => `inserting/${system}/${entity}/${match}`,
   /** Links that had this match value first, while first snapshots are under way. */
   first: (entity: string, match: string) => `first/${entity}/${match}`,
-  /** Links of records seen before the end of their system's first snapshot. */
+  /** Links of records seen before the end of their system's first snapshot, and still there. */
   unmatched: (system: string, entity: string) => `unmatched/${system}/${entity}`,
-  /** Links deleted before all first snapshots have ended. */
+  /** Deleted links that are no tombstones yet; before all first snapshots have ended, also those of records gone by then. */
   dead: (entity: string) => `dead/${entity}`,
   /** Links that refer to a link. */
   child: (link: string) => `child/${link}`,
@@ -83,9 +83,9 @@ function linkEntries(link: LinkRecord): string[] {
 }
 
 function matchEntries(entries: string[], link: LinkRecord): void {
-  if (link.existence === 'deleted' && link.firstMatch.length > 0) entries.push(entry.dead(link.entity));
+  if (link.existence === 'deleted') entries.push(entry.dead(link.entity));
   for (const match of link.firstMatch) entries.push(entry.first(link.entity, match));
-  if (link.matching === 'first-snapshot') {
+  if (link.matching === 'first-snapshot' && link.existence === 'present') {
     for (const system in link.members) entries.push(entry.unmatched(system, link.entity));
   }
   if (link.matching === 'open' && link.existence === 'present') {

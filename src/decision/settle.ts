@@ -14,15 +14,19 @@ import type { LinkDraft, Turn, WorkItem } from './turn.js';
 import { takeWaiting } from './waiting.js';
 import type { Work } from './work.js';
 
-/** Links that one event may walk over; the rest goes on with `continue` events. */
-const MAX_VISITS = 100;
-/** What these visits may bring with them: merges and reconciles. Beyond, each becomes a cursor of its own. */
-const MAX_CONSEQUENCES = 500;
+/** One event's share of work; the rest goes on with `continue` events. */
+export interface Share {
+  /** Links that it may walk over. */
+  readonly visits: number;
+  /** What these visits may bring with them: merges and reconciles. Beyond, each becomes a cursor of its own. */
+  readonly consequences: number;
+}
 
-/** Does the work that an event has left, up to one event's share of it. */
-export function settle(turn: Turn): void {
-  let visits = MAX_VISITS;
-  let consequences = MAX_CONSEQUENCES;
+export const SHARE: Share = { visits: 100, consequences: 500 };
+
+/** Does the work that an event has left, up to its share of it. */
+export function settle(turn: Turn, share: Share): void {
+  let { visits, consequences } = share;
   for (let item = turn.nextWork(); item !== null; item = turn.nextWork()) {
     if (item.work.what === 'link' || item.work.what === 'waiting') {
       if (consequences-- > 0) doOne(turn, item.work);
@@ -144,7 +148,7 @@ function forgetFirstMatch(turn: Turn, link: LinkDraft): void {
 /** The key belonged to another record once: children that came later mean this one. */
 function queueFormerParents(turn: Turn, work: Extract<Work, { what: 'named' }>): void {
   const current = turn.linkOfRecord(work.system, work.entity, work.key);
-  for (const key of turn.find(entry.former(work.system, work.entity, work.key), MAX_VISITS)) {
+  for (const key of turn.find(entry.former(work.system, work.entity, work.key), SHARE.visits)) {
     const link = linkOfKey(key);
     if (link !== current?.id) turn.queue({ what: 'children', link });
   }

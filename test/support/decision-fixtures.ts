@@ -1,8 +1,7 @@
 import { decide } from '../../src/decision/decide.js';
-import { indexEntries } from '../../src/decision/entries.js';
 import type { AnswerEvent, ChangeEvent, EndSeen, OutcomeSeen, StreamEvent } from '../../src/decision/events.js';
 import type { CommandOutput, Output } from '../../src/decision/outputs.js';
-import { hasCursors, initialState, type LinkRecord, type StateRecord } from '../../src/decision/state.js';
+import { hasCursors, initialState, type LinkRecord } from '../../src/decision/state.js';
 import type { Command, Outcome } from '../../src/connector/contract.js';
 import type { ColumnType } from '../../src/model/table.js';
 import type { Row } from '../../src/model/value.js';
@@ -16,64 +15,7 @@ import type {
   MatchRule,
   SyncPlan,
 } from '../../src/plan/plan.js';
-import type { State } from '../../src/state/contract.js';
-
-/** State in memory with its indexes; refuses what a real one could not keep apart: records changed after they were put. */
-export class MemoryState implements State<StateRecord> {
-  private readonly records = new Map<string, StateRecord>();
-  private readonly entries = new Map<string, Set<string>>();
-  private readonly entriesOf = new Map<string, readonly string[]>();
-
-  get(key: string): StateRecord | undefined {
-    return this.records.get(key);
-  }
-
-  put(key: string, record: StateRecord): void {
-    this.unindex(key);
-    this.records.set(key, deepFreeze(record));
-    const entries = indexEntries(record);
-    this.entriesOf.set(key, entries);
-    for (const entry of entries) {
-      const keys = this.entries.get(entry) ?? new Set();
-      this.entries.set(entry, keys.add(key));
-    }
-  }
-
-  delete(key: string): void {
-    this.unindex(key);
-    this.records.delete(key);
-  }
-
-  indexed(entry: string, options: { readonly after?: string; readonly limit?: number } = {}): string[] {
-    const { after, limit } = options;
-    const keys = [...(this.entries.get(entry) ?? [])].sort();
-    return keys.filter((key) => after === undefined || key > after).slice(0, limit);
-  }
-
-  all(): StateRecord[] {
-    return [...this.records.values()];
-  }
-
-  links(): LinkRecord[] {
-    return this.all().filter((record) => record.kind === 'link');
-  }
-
-  private unindex(key: string): void {
-    for (const entry of this.entriesOf.get(key) ?? []) {
-      const keys = this.entries.get(entry);
-      keys?.delete(key);
-      if (keys?.size === 0) this.entries.delete(entry);
-    }
-    this.entriesOf.delete(key);
-  }
-}
-
-function deepFreeze<T>(value: T): T {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
-  Object.freeze(value);
-  for (const inner of Object.values(value)) deepFreeze(inner);
-  return value;
-}
+import { MemoryState } from './memory-state.js';
 
 // ---------------------------------------------------------------- plans
 

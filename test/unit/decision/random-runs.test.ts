@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { hasCursors } from '../../../src/decision/state.js';
 import type { Row, Value } from '../../../src/model/value.js';
 import { planOf, type EntityOptions, type SystemOptions } from '../../support/decision-fixtures.js';
 import { findFaults, plain } from './random-check.js';
@@ -134,6 +135,7 @@ function run(setting: Setting, seed: number): World {
   for (let rounds = 0; !isAtRest(world); rounds++) {
     if (rounds > 20_000) throw new Error('no rest');
     advance(world, random);
+    if (hasCursors(world.state)) world.decide({ kind: 'continue' });
   }
   return world;
 }
@@ -153,6 +155,7 @@ function advance(world: World, random: Random): void {
 }
 
 function isAtRest(world: World): boolean {
+  if (hasCursors(world.state)) return false;
   for (const { topic, snapshot } of world.tables.values()) if (topic.length > 0 || snapshot !== 'ended') return false;
   for (const commands of world.commands.values()) if (commands.length > 0) return false;
   return true;

@@ -2,10 +2,11 @@ import type { Command, Origin, Outcome } from '../../../src/connector/contract.j
 import { decide } from '../../../src/decision/decide.js';
 import type { ChangeEvent, StreamEvent } from '../../../src/decision/events.js';
 import type { Output } from '../../../src/decision/outputs.js';
+import { SHARE, type Share } from '../../../src/decision/settle.js';
 import { hasCursors, initialState } from '../../../src/decision/state.js';
 import type { Row, Value } from '../../../src/model/value.js';
 import type { EntitySystemPlan, SyncPlan } from '../../../src/plan/plan.js';
-import { MemoryState } from '../../support/decision-fixtures.js';
+import { MemoryState } from '../../support/memory-state.js';
 
 /** What the databases of a run do beside storing rows. */
 export interface Rules {
@@ -70,6 +71,7 @@ export class World {
   /** Values that a user wrote, and whether a user who saw them has since changed or deleted their record. */
   readonly values = new Map<string, 'there' | 'superseded'>();
   readonly trace: string[] = [];
+  readonly share: Share;
   commandsSent = 0;
   userEdits = 0;
   private clock = 1_700_000_000_000_000;
@@ -81,6 +83,7 @@ export class World {
     readonly rules: Rules,
     readonly random: Random,
   ) {
+    this.share = random.chance(0.5) ? SHARE : { visits: 1, consequences: 2 };
     initialState(this.state, { ...plan, birth: 'b' });
     for (const system of plan.systems) this.commands.set(system, []);
     for (const entity of plan.entities) {
@@ -280,8 +283,11 @@ export class World {
 
   decide(event: StreamEvent): void {
     this.trace.push(`event ${JSON.stringify(event)}`);
-    const outputs = [...decide(this.state, event, this.plan)];
-    while (hasCursors(this.state)) outputs.push(...decide(this.state, { kind: 'continue' }, this.plan));
+    const outputs = [...decide(this.state, event, this.plan, this.share)];
+    // In half of the runs, work is left to later events in the smallest steps.
+    while (hasCursors(this.state) && (event.kind === 'continue' || this.share === SHARE || this.random.chance(0.5))) {
+      outputs.push(...decide(this.state, { kind: 'continue' }, this.plan, this.share));
+    }
     for (const output of outputs) {
       this.outputs.push(output);
       this.trace.push(`  -> ${JSON.stringify(output)}`);
