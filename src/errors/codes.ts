@@ -141,6 +141,7 @@ export const ERROR_KINDS = {
     hint: 'The system does not answer or has closed the connection; it keeps its changes until we read them.',
   },
   SOURCE_VERSION: { retry: 'operator', hint: 'Capture needs Postgres 14 or later.' },
+  STATE_REPLACED: { retry: 'now', hint: 'Nothing: the sink begins anew with the new state.' },
   STATE_UNREADABLE: {
     retry: 'operator',
     hint: 'The state was written by a newer version of Duolog: run that one.',

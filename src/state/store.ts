@@ -19,7 +19,7 @@ export interface StoreLimits {
   readonly cachedRecords: number;
 }
 
-export const STORE_LIMITS: StoreLimits = { flushTransactions: 20, flushRecords: 10_000, cachedRecords: 10_000 };
+export const STORE_LIMITS: StoreLimits = { flushTransactions: 20, flushRecords: 1000, cachedRecords: 4000 };
 
 const NO_ENTRIES: readonly string[] = [];
 
@@ -115,6 +115,12 @@ export class StateStore<T> implements State<T> {
     // Beyond the last stored key that was asked for, others may lie between: those come with the next page.
     for (const [key, there] of changes) if (there && (after === null || compareKeys(key, after) > 0)) keys.add(key);
     return [...keys].sort(compareKeys).slice(0, limit);
+  }
+
+  /** Nothing but this record has been put since the last seal. */
+  hasOnlyChanged(key: string): boolean {
+    const { records } = this.current;
+    return records.size === 0 || (records.size === 1 && records.has(key));
   }
 
   /** Ends the present transaction's changes and gives what the changelog has to say of them. */

@@ -1,7 +1,7 @@
 import { Decoder, Encoders } from '../avro/codec.js';
 import { commandOf, OutcomeEncoder } from '../avro/command-codec.js';
 import { KeyEncoder } from '../avro/progress-codec.js';
-import type { OpenedSink, Outcome, Sink, SinkProgress } from '../connector/contract.js';
+import type { Command, OpenedSink, Outcome, Sink, SinkProgress } from '../connector/contract.js';
 import { DuologError } from '../errors/duolog-error.js';
 import { failPoint } from '../failpoints.js';
 import type { LogProducer, LogReader, TopicMessages } from '../log/contract.js';
@@ -121,10 +121,19 @@ export class SinkTask implements Task {
     await this.decoder.prepare(records.map(({ value }) => value));
     for (const { offset, value } of records) {
       const command = value === null ? null : commandOf(this.decoder.decode(value));
-      // A state that was made anew gives its commands new ids; those of the old one mean nothing any more.
-      if (command === null || !command.id.startsWith(this.birth)) queue.pass(offset);
+      if (command === null || (await this.isOfAnotherState(command))) queue.pass(offset);
       else queue.add(offset, command);
     }
+  }
+
+  /**
+   * A state that was made anew gives its commands new ids; those of the old one mean nothing any more.
+   * @throws DuologError STATE_REPLACED: this task works for the old one.
+   */
+  private async isOfAnotherState(command: Command): Promise<boolean> {
+    if (command.id.startsWith(this.birth)) return false;
+    if ((await this.births.read()) === this.birth) return true;
+    throw new DuologError('STATE_REPLACED', `The state of ${this.options.sync} has been made anew.`);
   }
 
   /** Outcomes that no change stream of the target tells: acknowledged by Kafka before anything else happens. */

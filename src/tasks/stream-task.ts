@@ -45,6 +45,7 @@ export class StreamTask implements Task {
   /** Commit time of the last event taken, by system. */
   private readonly newest = new Map<string, number>();
   private lastOffsetsMs = 0;
+  private lastFlushMs = 0;
   private lastTrimMs = 0;
 
   constructor(
@@ -74,14 +75,15 @@ export class StreamTask implements Task {
       const { batchRecords, idleWaitMs } = limits;
       this.waiting = await this.reader!.poll({ maxRecords: batchRecords, maxWaitMs: idleWaitMs });
       if (this.waiting.length === 0) {
-        for (const system of this.newest.keys()) metrics.behind(system, null);
-        this.newest.clear();
+        this.rest();
         return false;
       }
       await this.records.prepare(this.waiting);
     }
     const startedMs = clock.nowMs();
     const { outputs, taken } = this.decide();
+    // Time that only passes is no news: the next commit takes it along, so that topics are silent at rest.
+    if (outputs.length === 0 && store.hasOnlyChanged(SYNC_KEY) && this.newest.size === 0) return true;
     for (const [system, micros] of this.newest) metrics.behind(system, micros);
     await this.commit(outputs);
     this.measure(taken, outputs, startedMs);
@@ -93,6 +95,16 @@ export class StreamTask implements Task {
     await this.reader?.close().catch(() => undefined);
     await this.producer?.close().catch(() => undefined);
     this.options.changelog.discard();
+  }
+
+  /** All that is known is done. The local store says so now and then, or it would be too old to be believed one day. */
+  private rest(): void {
+    const { clock, metrics } = this.context;
+    for (const system of this.newest.keys()) metrics.behind(system, null);
+    this.newest.clear();
+    if (clock.nowMs() - this.lastFlushMs < REST_FLUSH_EVERY_MS) return;
+    this.lastFlushMs = clock.nowMs();
+    this.options.changelog.store.flush();
   }
 
   /** Decides what was read, and first of all what is left of earlier events, until there is enough for one transaction. */
@@ -186,4 +198,5 @@ export class StreamTask implements Task {
 }
 
 const GROUP_OFFSETS_EVERY_MS = 5000;
+const REST_FLUSH_EVERY_MS = 600_000;
 const CONTINUE: StreamEvent = { kind: 'continue' };

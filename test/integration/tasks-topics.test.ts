@@ -8,6 +8,7 @@ import { openLog } from '../../src/kafka/index.js';
 import type { Log } from '../../src/log/contract.js';
 import { TopicNames } from '../../src/log/topics.js';
 import { createLogger } from '../../src/logging/logger.js';
+import { topicSpecs } from '../../src/tasks/topic-specs.js';
 import { eventually } from '../support/eventually.js';
 import { startPair, type Pair } from './tasks-fixture.js';
 
@@ -103,6 +104,41 @@ describe('topics for subscribers', () => {
     const inserts = messages.filter(({ op }) => op === 'insert');
     expect(inserts).toHaveLength(1);
     expect(inserts[0]).toMatchObject({ origin: { sync: 'customers' }, after: { comp_territory: 'Worldwide' } });
+  });
+});
+
+describe('at rest', () => {
+  let pair: Pair;
+  let log: Log;
+  beforeAll(async () => {
+    pair = await startPair();
+    log = await openLog(kafkaLogOptions(pair.loaded.configuration.kafka, logger));
+  });
+  afterAll(async () => {
+    await log?.close();
+    await pair?.close();
+  });
+
+  it('every topic but that of the heartbeats is silent, and a heartbeat costs no commit', async () => {
+    await pair.erp.query(`INSERT INTO customer (name, vat) VALUES ('Alfreds', 'DE1')`);
+    const duolog = await pair.start();
+    await pair.equal();
+    const heartbeats = async () => (await log.bounds(new TopicNames(pair.prefix).heartbeat())).end;
+    const grow = async () => {
+      const before = await heartbeats();
+      await eventually(async () => (await heartbeats()) >= before + 4);
+    };
+    const topics = topicSpecs(duolog.plans, 0).map(({ name }) => name);
+    const ends = async () => {
+      const entries = topics
+        .filter((name) => !name.endsWith('.heartbeat'))
+        .map(async (name) => [name, (await log.bounds(name)).end]);
+      return Object.fromEntries(await Promise.all(entries)) as Record<string, number>;
+    };
+    await grow();
+    const before = await ends();
+    await grow();
+    expect(await ends()).toEqual(before);
   });
 });
 

@@ -197,10 +197,14 @@ describe('whatever happens', () => {
 
   it('keys are in the order of their UTF-8 bytes', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (left, right) => {
-        const bytes = Buffer.compare(Buffer.from(left), Buffer.from(right));
-        expect(Math.sign(compareKeys(left, right))).toBe(bytes);
-      }),
+      fc.property(
+        fc.string({ unit: 'binary', maxLength: 6 }),
+        fc.string({ unit: 'binary', maxLength: 6 }),
+        (left, right) => {
+          const bytes = Buffer.compare(Buffer.from(left), Buffer.from(right));
+          expect(Math.sign(compareKeys(left, right))).toBe(bytes);
+        },
+      ),
     );
   });
 });
