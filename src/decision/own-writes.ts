@@ -41,6 +41,12 @@ export function finishCommand(turn: Turn, link: LinkDraft, system: SystemIndex, 
   member.inFlight = null;
   turn.changed(link);
   turn.queue({ what: 'link', link: link.id });
+  // While it was in flight, a parent's deletion may have waited for it.
+  for (const column of system.columns) {
+    if (column.refersTo !== null && column.column in command.set) {
+      touchParent(turn, system, column, command.set[column.column] ?? null);
+    }
+  }
   if (command.operation !== 'insert') return;
   queueMatches(turn, link.entity, command.match, link.match);
   turn.queue({ what: 'waiting', command: command.command });

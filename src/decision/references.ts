@@ -44,13 +44,26 @@ function wake(turn: Turn, parent: LinkDraft | null, system: string): void {
   turn.queue({ what: 'link', link: parent.id });
 }
 
-/** True while a child of the link still has a record in the system: a parent's deletion waits for its children's. */
+/** True while a child's row in the system refers to the link's record there: a parent's deletion waits for its children's. */
 export function hasChildIn(turn: Turn, link: LinkDraft, system: string): boolean {
-  if (turn.entity(link.entity).plan.children.length === 0) return false;
+  const { children } = turn.entity(link.entity).plan;
+  const key = link.members[system]?.key ?? null;
+  if (children.length === 0 || key === null) return false;
   return someChild(turn, link, (child) => {
     const member = child.members[system];
-    return member !== undefined && (member.seen !== null || member.inFlight?.operation === 'insert');
+    const columns = turn.entity(child.entity).systems.get(system)?.byField;
+    if (member === undefined || columns === undefined) return false;
+    return children.some(({ entity, field }) => {
+      const column = entity === child.entity ? columns.get(field) : undefined;
+      if (column === undefined) return false;
+      return names(column, member.seen, key) || names(column, member.inFlight?.set ?? null, key);
+    });
   });
+}
+
+function names(column: MappedColumn, row: Row | null, key: string): boolean {
+  const raw = row?.[column.column] ?? null;
+  return raw !== null && column.converter.toField(raw) === key;
 }
 
 /** Who added a child that the system cannot have known when it deleted the parent; null where nobody did. */
