@@ -1,0 +1,93 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { armFailPoints, FAIL_POINTS, type FailPoint } from '../../src/failpoints.js';
+import type { Duolog } from '../../src/runtime.js';
+import { eventually } from '../support/eventually.js';
+import { startPair, type Pair } from './tasks-fixture.js';
+
+/** The CRM is only written to: what becomes of commands is told by the outcome topic. */
+describe('a target that is not captured', () => {
+  let pair: Pair;
+  let duolog: Duolog;
+
+  const restarts = () => duolog.status().tasks.reduce((sum, task) => sum + task.restarts, 0);
+
+  beforeAll(async () => {
+    pair = await startPair();
+    await pair.erp.query(
+      `INSERT INTO customer (name, vat) SELECT 'Company ' || n, 'V' || n FROM generate_series(1, 20) n`,
+    );
+    const loaded = pair.changed((text) =>
+      text.replace(/(table: public\.(company|person))\n/g, '$1\n            capture: false\n'),
+    );
+    duolog = await pair.start({ loaded });
+    await pair.equal();
+  });
+  afterAll(async () => {
+    armFailPoints('');
+    await pair?.close();
+  });
+
+  it('gets inserts, updates, references and deletions', async () => {
+    await pair.erp.query(`UPDATE customer SET city = 'Bern' WHERE vat = 'V1'`);
+    await pair.erp.query(
+      `INSERT INTO contact (customer, name, email) SELECT id, 'Ann', 'ann@v1' FROM customer WHERE vat = 'V1'`,
+    );
+    await pair.erp.query(`DELETE FROM customer WHERE vat = 'V2'`);
+    await pair.equal();
+    const { rows } = await pair.crm.query(`SELECT comp_vat FROM person JOIN company ON comp_id = pers_company`);
+    expect(rows).toEqual([{ comp_vat: 'V1' }]);
+  });
+
+  const publishing = FAIL_POINTS.filter((point) =>
+    /^sink\.commit\.(before-begin|after-begin|after-send|before-end|after-end|after-commit)$/.test(point),
+  );
+
+  it.each(publishing)('is told of once, whatever breaks off at %s', async (point: FailPoint) => {
+    const before = restarts();
+    armFailPoints(`${point}=throw`);
+    await pair.erp.query(`INSERT INTO customer (name, vat) VALUES ($1, $1)`, [point]);
+    await pair.erp.query(`UPDATE customer SET city = $1 WHERE vat LIKE 'V%'`, [point]);
+    await eventually(() => restarts() > before, { what: `a restart by ${point}` });
+    await pair.equal();
+    // Nothing is in flight any more: the next edit goes through as well.
+    await pair.erp.query(`UPDATE customer SET city = 'after ' || $1 WHERE vat = $1`, [point]);
+    await pair.equal();
+    const { rows } = await pair.crm.query<{ count: string }>('SELECT count(*) FROM company WHERE comp_vat = $1', [
+      point,
+    ]);
+    expect(rows).toEqual([{ count: '1' }]);
+  });
+});
+
+describe('an opening that breaks off', () => {
+  let pair: Pair;
+  beforeAll(async () => {
+    pair = await startPair();
+    await pair.erp.query(
+      `INSERT INTO customer (name, vat) SELECT 'Company ' || n, 'V' || n FROM generate_series(1, 20) n`,
+    );
+  });
+  afterAll(async () => {
+    armFailPoints('');
+    await pair?.close();
+  });
+
+  it('is begun again: at each step of each task, a first snapshot included', async () => {
+    armFailPoints(
+      FAIL_POINTS.filter((point) => /\.open\.|snapshot/.test(point))
+        .map((point) => `${point}=throw`)
+        .join(','),
+    );
+    const duolog = await pair.start();
+    await pair.equal();
+    const { tasks } = duolog.status();
+    const ofStage = (stage: string) =>
+      tasks.filter(({ name }) => name.startsWith(stage)).reduce((sum, { restarts }) => sum + restarts, 0);
+    // Each point breaks off whoever passes it first: both of the stream's, the fence and the chunk of a source.
+    expect({ source: ofStage('source'), stream: ofStage('stream'), sink: ofStage('sink') }).toEqual({
+      source: 2,
+      stream: 2,
+      sink: 1,
+    });
+  });
+});
