@@ -68,7 +68,7 @@ export function isHeld(member: MemberDraft, group: string | null): boolean {
   );
 }
 
-/** The command that would be sent was refused or failed before and would be again (rule 8). */
+/** The command that would be sent was refused or failed before and would be again (rule 8); so are values that two records swap (rule 16). */
 export function hasFailed(member: MemberDraft, attempt: Attempt): boolean {
   return member.holds.some((one) => one.attempt !== null && sameAttempt(one.attempt, attempt));
 }

@@ -69,7 +69,7 @@ function reconcilePresent(turn: Turn, link: LinkDraft, system: SystemIndex, memb
   if (!hasFailed(member, attempt)) send(turn, link, system, member, { attempt, soft: false, absent: [] });
 }
 
-/** A group is merged as one, so it is written against the whole of it; a record flagged as deleted meanwhile is left alone. */
+/** I7 stands on this: a group is merged as one, so it is written against the whole of it; a record flagged as deleted meanwhile is left alone. */
 function expectGroups(system: SystemIndex, seen: Row, groups: ReadonlySet<string>): Row {
   const expect: Record<string, Value> = {};
   for (const { column, group } of system.columns) {

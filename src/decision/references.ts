@@ -11,7 +11,8 @@ import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 
 /**
  * References between records (rule 12). No event waits for one; only the projection does. When a record gets a link,
- * a key or another key, its children are looked at again; when a child goes, its parent's deletion is.
+ * a key or another key, its children are looked at again; when a child goes, its parent's deletion is. Topics of different
+ * entities have no order between them (rule 14): whichever comes second finds the other.
  */
 
 const PAGE = 100;
