@@ -2,6 +2,7 @@ import type { Action } from './actions.js';
 import { describe } from './actions.js';
 import { verifyAccounts } from './oracle/accounting.js';
 import { verifyEquality } from './oracle/equality.js';
+import { verifyHolds } from './oracle/holds.js';
 import { finalOf, recordChanges, show, type Observed, type Violation } from './oracle/observed.js';
 import { verifyStreams } from './oracle/streams.js';
 import { observe } from './observe.js';
@@ -39,6 +40,7 @@ export async function judge(scenario: Scenario): Promise<Verdict> {
         ...verifyStreams(observed, changes),
         ...verifyEquality(observed, final, changes),
         ...verifyAccounts(observed, final, changes),
+        ...verifyHolds(observed, final),
       ]
     : [
         {
