@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import avro from 'avsc';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -15,20 +16,9 @@ import type { Column, ColumnType, TableShape } from '../../src/model/table.js';
 import { int64, type Row, type Value } from '../../src/model/value.js';
 import type { EntityPlan } from '../../src/plan/plan.js';
 
-const FILES: readonly SchemaFile[] = [
-  'assignment',
-  'canonical',
-  'change',
-  'command',
-  'control',
-  'decision',
-  'heartbeat',
-  'hold',
-  'key',
-  'outcome',
-  'position',
-  'reference',
-];
+const FILES = readdirSync(new URL('../../schemas/', import.meta.url))
+  .filter((name) => name.endsWith('.avsc'))
+  .map((name) => name.slice(0, -'.avsc'.length) as SchemaFile);
 
 const finite = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => (value === 0 ? 0 : value));
 const special = fc.constantFrom('NaN', 'Infinity', '-Infinity');
