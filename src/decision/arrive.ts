@@ -4,7 +4,7 @@ import { refreshMatch, setCanonical, withKey } from './canonical.js';
 import { place, revive } from './deletes.js';
 import { entry } from './entries.js';
 import type { ChangeEvent } from './events.js';
-import { mergeFirst } from './first-link.js';
+import { mergeFirst, takeWholeRow } from './first-link.js';
 import { snapshotEnded } from './gates.js';
 import { hold } from './holds.js';
 import { insertInFlight, linkToJoin } from './match.js';
@@ -129,6 +129,6 @@ function found(turn: Turn, system: SystemIndex, arrival: Arrival, isOpen: boolea
   const link = turn.newLink(system.entity.name);
   link.matching = isOpen ? 'open' : 'first-snapshot';
   const member = place(turn, link, system, arrival.key, arrival.row, arrival.transaction);
-  mergeFirst(turn, link, system, member, arrival.setter);
+  takeWholeRow(turn, link, system, member, arrival.setter);
   return link;
 }

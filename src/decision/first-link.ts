@@ -1,5 +1,5 @@
 import { Inconvertible } from '../mapping/convert.js';
-import { noteAgreement, setCanonical } from './canonical.js';
+import { noteAgreement, refreshMatch, setCanonical } from './canonical.js';
 import { byPrecedence, judge, type Verdict } from './conflict.js';
 import { tellConflict } from './decisions.js';
 import type { FieldValue } from './events.js';
@@ -96,4 +96,33 @@ export function mergeFirst(
       hold(turn, link, member, { reason: 'conflict', group: group.name, detail: `${group.name}: ${verdict.rule}` });
     }
   }
+}
+
+/** A link of its own for a record: the canonical is what the row says, at once and without a decision. */
+export function takeWholeRow(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  setter: Setter,
+): void {
+  const row = member.seen!;
+  const canonical: Record<string, FieldValue> = {};
+  const set: Record<string, Setter> = {};
+  for (const group of system.entity.groups.values()) {
+    const columns = system.columns.filter((column) => column.group === group);
+    if (columns.length === 0) continue;
+    const values = readGroup(turn, system, columns, row);
+    if (!(values instanceof Inconvertible)) {
+      Object.assign(canonical, values);
+      set[group.name] = setter;
+    } else if (system.reads) {
+      hold(turn, link, member, { reason: 'invalid', group: group.name, detail: `${group.name}: ${values.reason}` });
+    }
+  }
+  link.canonical = canonical;
+  link.set = set;
+  link.moves++;
+  refreshMatch(turn, link);
+  turn.changed(link);
 }

@@ -64,8 +64,9 @@ function doOne(turn: Turn, work: Extract<Work, { what: 'link' | 'waiting' }>): v
 /** Walks on over the links of an index entry, at most `limit` of them; returns how many it has visited. */
 function walk(turn: Turn, item: WorkItem, limit: number): number {
   const { work, after } = item;
-  if (work.what === 'match' && after === null) mergeByMatch(turn, work.entity, work.match);
   const keys = turn.find(entryOf(work), limit, after);
+  const mayMerge = work.what === 'match' && after === null && (keys.length === 2 || keys.length === limit);
+  if (mayMerge) mergeByMatch(turn, work.entity, work.match);
   for (const key of keys) {
     const link = turn.link(linkOfKey(key));
     if (link !== null) visit(turn, work, link);
