@@ -125,7 +125,8 @@ function settled(map: ValueMap, convert: NullableConversion): NullableConversion
   return (value) => {
     const written = convert(value);
     if (written instanceof Inconvertible) return written;
-    const meaning = map.toField.get(written) ?? (written === null ? null : undefined);
+    // A value may well mean null: that is known, too.
+    const meaning = written === null ? (map.toField.get(null) ?? null) : map.toField.get(written);
     if (meaning === undefined) return written;
     const first = map.toColumn.get(meaning);
     return first === undefined ? written : first;

@@ -242,6 +242,17 @@ describe('value maps', () => {
     expect(columnConverter(plan).comparable('euro')).toBe('€');
   });
 
+  it('writes a value that means null in the first spelling of null', () => {
+    const doubled = [
+      { column: '€', field: null },
+      { column: 'x', field: null },
+    ];
+    expect(toColumn(column(text(3), string, { values: doubled, otherwise: 'keep' }), 'x')).toEqual({
+      ok: true,
+      value: '€',
+    });
+  });
+
   it.each(['hold', 'null', 'keep'] as const)('is stable with otherwise: %s', (otherwise) => {
     const some = fc.constantFrom<Value>('€', 'euro', '$', 'EUR', 'USD', 'x', '', null);
     fc.assert(
