@@ -39,7 +39,6 @@ export function decide(
       observeEnd(turn, event);
       break;
     case 'heartbeat':
-      turn.setSync({});
       removeTombstones(turn, event.timeMicros);
       break;
     case 'answer':

@@ -216,6 +216,8 @@ export function place(
   member.holds = [];
   member.transaction = transaction;
   member.agreed = {};
+  // Its own users have taken a disputed deletion back.
+  link.deletions = link.deletions.filter((one) => one.system !== system.system);
   setSeen(turn, link, system, member, key, row);
   return member;
 }

@@ -136,7 +136,6 @@ export function rereadReferences(turn: Turn, child: LinkDraft): void {
     }
     if (entity.matchFields.has(field)) refreshMatch(turn, child);
   }
-  turn.changed(child);
   turn.queue({ what: 'link', link: child.id });
 }
 

@@ -5,7 +5,7 @@ import type { Turn } from './turn.js';
 /** How long a deleted link, or the redirect of a merged one, is remembered. */
 export const TOMBSTONE_RETENTION_DAYS = 7;
 
-const MAX_REMOVALS = 100;
+const MAX_REMOVALS = 500;
 const MAX_DAYS = 400;
 
 /** Removes what was deleted long enough ago, some of it with every heartbeat: the only way in which time alone counts. */
@@ -25,5 +25,5 @@ export function removeTombstones(turn: Turn, timeMicros: number): void {
     }
     if (keys.length === MAX_REMOVALS) break;
   }
-  turn.setSync({ oldestTombstoneDay: day });
+  if (day !== turn.sync.oldestTombstoneDay) turn.setSync({ oldestTombstoneDay: day });
 }

@@ -28,6 +28,9 @@ export interface WorkItem {
   readonly after: string | null;
 }
 
+/** Events without a time of their own have the last one kept; it is kept no more often than this. */
+const TIME_STEP_MICROS = 60_000_000;
+
 const NOTHING = Object.freeze([]) as readonly never[];
 const EMPTY = Object.freeze({});
 
@@ -249,7 +252,7 @@ export class Turn {
       if (!removed) this.state.put(linkKey(draft.id), draft);
     }
     if (blocked !== this.sync.blockedHolds) this.setSync({ blockedHolds: blocked });
-    if (this.syncChanged) {
+    if (this.syncChanged || this.timeMicros - this.syncDraft.timeMicros > TIME_STEP_MICROS) {
       this.syncDraft.timeMicros = Math.max(this.syncDraft.timeMicros, this.timeMicros);
       this.state.put(SYNC_KEY, this.syncDraft);
     }

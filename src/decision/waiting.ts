@@ -32,16 +32,24 @@ export function waitOn(turn: Turn, event: ChangeEvent, movedFrom: string | null)
 /** Takes out the events that waited for this command, in the order in which they came. */
 export function takeWaiting(turn: Turn, command: string): ChangeEvent[] {
   const events: ChangeEvent[] = [];
-  for (const key of turn.find(entry.awaiting(command), MAX_EVENTS)) {
-    const waiting = turn.state.get(key);
-    if (waiting?.kind !== 'waiting') continue;
-    turn.state.delete(key);
-    // What was deleted again before anybody knew it leaves nothing.
-    const system = turn.system(waiting.entity, waiting.system);
-    const gone = waiting.events.findLastIndex(({ after }) => presentRow(system, after) === null);
-    events.push(...waiting.events.slice(gone + 1));
+  for (let keys = awaiting(turn, command); keys.length > 0; keys = awaiting(turn, command)) {
+    for (const key of keys) events.push(...takeRecord(turn, key));
   }
   return events.sort((left, right) => (left.position < right.position ? -1 : 1));
+}
+
+function awaiting(turn: Turn, command: string): string[] {
+  return turn.find(entry.awaiting(command), MAX_EVENTS);
+}
+
+/** What was deleted again before anybody knew it leaves nothing. */
+function takeRecord(turn: Turn, key: string): readonly ChangeEvent[] {
+  const waiting = turn.state.get(key);
+  turn.state.delete(key);
+  if (waiting?.kind !== 'waiting') return [];
+  const system = turn.system(waiting.entity, waiting.system);
+  const gone = waiting.events.findLastIndex(({ after }) => presentRow(system, after) === null);
+  return waiting.events.slice(gone + 1);
 }
 
 function put(turn: Turn, record: WaitingRecord): void {
