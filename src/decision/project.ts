@@ -9,7 +9,11 @@ import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 
 /** The projection waits: the record referred to has no key in that system yet (rule 12). */
 export class ParentMissing {
-  constructor(readonly entity: string) {}
+  constructor(
+    readonly entity: string,
+    /** While only observed, the parent's own insert is held back alike. */
+    readonly isPaused: boolean,
+  ) {}
 }
 
 /** What a member's system showed last, also while its deletion is not yet settled. */
@@ -35,7 +39,18 @@ export function projectField(
 ): Value | Inconvertible | ParentMissing {
   if (typeof value !== 'object' || value === null) return column.converter.toColumn(value);
   const key = keyOfReference(turn, system, value);
-  return key === null ? new ParentMissing(column.refersTo ?? '') : column.converter.toColumn(key);
+  return key === null ? parentMissing(turn, column, system, value) : column.converter.toColumn(key);
+}
+
+function parentMissing(
+  turn: Turn,
+  column: MappedColumn,
+  system: string,
+  value: Exclude<FieldValue, Value>,
+): ParentMissing {
+  const parent = turn.sync.observe && 'link' in value ? turn.link(value.link) : null;
+  const isPaused = parent?.members[system]?.holds.some(({ reason }) => reason === 'paused') ?? false;
+  return new ParentMissing(column.refersTo ?? '', isPaused);
 }
 
 /** True where a column shows the canonical's value, compared in the system's own terms: what it cannot tell apart is equal. */

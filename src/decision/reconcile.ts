@@ -82,6 +82,9 @@ function expectGroups(system: SystemIndex, seen: Row, groups: ReadonlySet<string
 
 function obstacleOf(column: MappedColumn, projected: Value | Inconvertible | ParentMissing): Obstacle | null {
   const group = column.group.name;
+  if (projected instanceof ParentMissing && projected.isPaused) {
+    return { reason: 'paused', group, detail: `observing: would follow its ${projected.entity}` };
+  }
   if (projected instanceof ParentMissing) {
     return {
       reason: 'parent-missing',

@@ -19,6 +19,10 @@ export function send(
 ): void {
   const { operation, key, set, expect } = order.attempt;
   if (turn.sync.observe) {
+    const isKnown = member.holds.some(({ reason }) => reason === 'paused');
+    if (!isKnown && operation === 'insert' && system.entity.plan.children.length > 0) {
+      turn.queue({ what: 'children', link: link.id });
+    }
     setObstacles(turn, link, member, [
       { reason: 'paused', group: null, detail: `observing: would ${order.soft ? 'delete' : operation}` },
     ]);

@@ -84,6 +84,20 @@ describe('rule 12: a child waits for its parent, no event does', () => {
   });
 });
 
+describe('observing', () => {
+  it('a child of what would be inserted would follow it', () => {
+    const talk = talkOf();
+    talk.plan = { ...talk.plan, observe: true };
+    talk.insert('crm', 'person', person('p1', 'a@x', 'c1'));
+    const outputs = talk.insert('crm', 'company', company('c1', 'Acme'));
+    expect(reasons(outputs)).toEqual(['erp paused', 'erp paused']);
+    talk.plan = { ...talk.plan, observe: false };
+    talk.heartbeat(talk.timeMicros + 1);
+    talk.settle();
+    expect(talk.link('crm', 'person', 'p1').members['erp']!.seen).toMatchObject({ erp_email: 'a@x' });
+  });
+});
+
 describe('rule 12: deletions', () => {
   function family() {
     const talk = talkOf();
