@@ -62,7 +62,7 @@ class Workload {
     const length = this.random.between(8, 45);
     for (let count = 0; count < length; count++) {
       if (this.random.chance(busy)) actions.push(this.userAction(actions));
-      else if (this.random.chance(this.troubles.crashes)) actions.push(this.crash(weights));
+      else if (this.random.chance(this.troubles.crashes)) actions.push(...this.crash(weights));
       else if (this.random.chance(0.03))
         actions.push({ do: 'wait', milliseconds: this.random.of([1, 5, 100, 20_000, 90_000_000]) });
       else if (this.random.chance(0.01)) actions.push({ do: 'compact' });
@@ -70,7 +70,7 @@ class Workload {
     }
   }
 
-  private step(weights: readonly (readonly [string, number])[]): Action {
+  private step(weights: readonly (readonly [string, number])[]): Extract<Action, { do: 'step' }> {
     const slow = this.troubles.slow && this.random.chance(0.3) ? this.slowTopic() : null;
     return {
       do: 'step',
@@ -85,14 +85,27 @@ class Workload {
     return `change.${this.random.of(this.world.systems)}.${this.random.of(this.world.entities).name}`;
   }
 
-  private crash(weights: readonly (readonly [string, number])[]): Action {
+  private crash(weights: readonly (readonly [string, number])[]): Action[] {
     const task = this.random.weighted(weights);
-    return this.random.weighted<() => Action>([
-      [() => ({ do: 'crash', task, leftBehind: false }), 4],
-      [() => ({ do: 'crash', task, leftBehind: true }), 2],
-      [() => ({ do: 'wake', task, roundTrips: this.random.between(1, 4) }), 2],
-      [() => ({ do: 'cut', task, after: this.random.between(0, 6) }), 4],
+    return this.random.weighted<() => Action[]>([
+      [() => [this.partOfStep(task), { do: 'crash', task, leftBehind: false }], 4],
+      [() => [{ do: 'cut', task, after: this.random.between(0, 6) }], 3],
+      [() => this.takeover(task, weights), 4],
     ])();
+  }
+
+  /** A process stops somewhere within its step and is taken for dead; others go on, then it wakes up. */
+  private takeover(task: string, weights: readonly (readonly [string, number])[]): Action[] {
+    const actions: Action[] = [this.partOfStep(task), { do: 'crash', task, leftBehind: true }];
+    for (let count = this.random.between(0, 6); count > 0; count--) {
+      actions.push(this.random.chance(0.5) ? { ...this.partOfStep(task), roundTrips: null } : this.step(weights));
+    }
+    actions.push({ do: 'wake', task, roundTrips: this.random.between(1, 6) });
+    return actions;
+  }
+
+  private partOfStep(task: string): Extract<Action, { do: 'step' }> {
+    return { do: 'step', task, roundTrips: this.random.between(1, 5), records: null, slow: null };
   }
 
   // ------------------------------------------------------------ users
@@ -266,7 +279,7 @@ interface Troubles {
 
 function troublesOf(random: Random): Troubles {
   return {
-    crashes: random.chance(0.4) ? 0.03 : 0,
+    crashes: random.chance(0.5) ? random.of([0.02, 0.08]) : 0,
     locks: random.chance(0.25) ? 0.15 : 0,
     slow: random.chance(0.4),
     cutSteps: random.chance(0.6) ? 0.3 : 0,

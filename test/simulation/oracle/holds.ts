@@ -98,7 +98,7 @@ class HoldChecker {
           return true;
       }
     }
-    if (config.checked.some((field) => String(canonical?.fields?.[field]).includes('bad'))) return true;
+    if (config.checked.some((field) => String(canonical?.fields?.[field]).toLowerCase().includes('bad'))) return true;
     return entity.fields.some(({ kind }) => kind === 'reference');
   }
 
