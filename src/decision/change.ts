@@ -5,7 +5,7 @@ import { noteAgreement, setSeen } from './canonical.js';
 import { editOfDeleted, observeDeletion } from './deletes.js';
 import { entry } from './entries.js';
 import type { ChangeEvent, FieldValue } from './events.js';
-import { hold, release } from './holds.js';
+import { hold, release, wakeBlocked } from './holds.js';
 import { mergeColumns, mergeEdit, type Edit } from './merge.js';
 import { observeOwnWrite } from './own-writes.js';
 import type { MappedColumn, SystemIndex } from './plan-index.js';
@@ -21,7 +21,8 @@ export function observeChange(turn: Turn, event: ChangeEvent): void {
   const system = turn.index.entities.get(event.entity)?.systems.get(event.system);
   if (system === undefined) return;
   const movedFrom = event.keyChange !== null && 'from' in event.keyChange ? event.keyChange.from : null;
-  wakeBlocked(turn, event, movedFrom);
+  wakeBlocked(turn, event.system, event.entity, event.key);
+  if (movedFrom !== null) wakeBlocked(turn, event.system, event.entity, movedFrom);
   // The update under the new key follows and says it all.
   if (event.keyChange !== null && 'to' in event.keyChange) return;
   const after = presentRow(system, event.after);
@@ -130,12 +131,4 @@ function undeletes(
   }
   if (Object.keys(values).length === 0) return false;
   return editOfDeleted(turn, link, system, member, edit.setter(changed[0]!.group), values);
-}
-
-/** Rule 8: whatever was held because of this row may be tried again. */
-function wakeBlocked(turn: Turn, event: ChangeEvent, movedFrom: string | null): void {
-  if (turn.sync.blockedHolds === 0) return;
-  const { system, entity, key } = event;
-  turn.queue({ what: 'blocked', system, entity, key });
-  if (movedFrom !== null) turn.queue({ what: 'blocked', system, entity, key: movedFrom });
 }

@@ -3,6 +3,8 @@ import { hold, release } from './holds.js';
 import { linkOfKey } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 
+const FEW = 50;
+
 /**
  * Rules 2 and 13: where two records of one system show the same match value (the guard of an insert is
  * not atomic, and it compares texts as they are where a match rule does not; or people made both), the younger link's
@@ -33,11 +35,15 @@ function isDoubleHold({ reason, lasting }: MemberDraft['holds'][number]): boolea
   return lasting && reason === 'duplicate';
 }
 
+/** The link of another record there that shows the same: an older one, or one that was deleted and kept by policy. */
 function olderDouble(turn: Turn, link: LinkDraft, system: string): string | null {
   if (link.matching !== 'open') return null;
   for (const match of link.members[system]!.match) {
-    const first = turn.find(entry.shows(system, link.entity, match), 1)[0];
-    if (first !== undefined && linkOfKey(first) < link.id) return linkOfKey(first);
+    for (const key of turn.find(entry.shows(system, link.entity, match), FEW)) {
+      const id = linkOfKey(key);
+      if (id < link.id) return id;
+      if (id > link.id && turn.link(id)?.existence === 'deleted') return id;
+    }
   }
   return null;
 }

@@ -99,3 +99,8 @@ function sameRow(left: Row, right: Row): boolean {
     columns.every((column) => column in right && left[column] === right[column])
   );
 }
+
+/** Rule 8: a row has changed; whatever was held because of it may be tried again. */
+export function wakeBlocked(turn: Turn, system: string, entity: string, key: string): void {
+  if (turn.sync.blockedHolds > 0) turn.queue({ what: 'blocked', system, entity, key });
+}

@@ -1,7 +1,7 @@
 import type { Outcome } from '../connector/contract.js';
 import { setGone, setSeen } from './canonical.js';
 import type { OutcomeSeen } from './events.js';
-import { hold } from './holds.js';
+import { hold, wakeBlocked } from './holds.js';
 import { confirm, finishCommand } from './own-writes.js';
 import type { SystemIndex } from './plan-index.js';
 import { noteRow, touchParents } from './references.js';
@@ -41,6 +41,7 @@ function confirmByValues(
   key: string,
 ): void {
   if (command.operation !== 'insert' && command.key !== member.key) return;
+  wakeBlocked(turn, system.system, link.entity, key);
   if (command.operation === 'delete' || command.soft) {
     if (member.seen === null) return;
     touchParents(turn, link, system, member);
