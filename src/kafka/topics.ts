@@ -213,7 +213,8 @@ async function create(client: Client, admin: Admin, specs: readonly TopicSpec[])
   try {
     await admin.createTopics({
       timeout: CREATE_TIMEOUT_MS,
-      waitForLeaders: true,
+      // kafkajs gives up where a broker does not know the new topic yet; it is waited for afterwards.
+      waitForLeaders: false,
       topics: specs.map((spec) => ({
         topic: spec.name,
         numPartitions: 1,
