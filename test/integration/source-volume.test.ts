@@ -6,11 +6,13 @@ import type { PostgresSource } from '../../connectors/postgres/source.js';
 import { type FreshDatabase, freshDatabase, testedPostgres, uniquePrefix } from '../support/shared.js';
 import { captured, connect, sourceOf } from './source-fixture.js';
 
-const ROWS = 200_000;
+/** A million on one version shows it; the others show that they do the same. */
+const rowsOn = (version: number) => (version === testedPostgres.at(-1) ? 1_000_000 : 200_000);
 /** Kept as objects, the rows would need some 300 MB. */
 const FLAT_BYTES = 150 << 20;
 
 describe.each(testedPostgres)('memory stays flat with Postgres %i', (version) => {
+  const rows = rowsOn(version);
   let database: FreshDatabase;
   let client: pg.Client;
   let source: PostgresSource;
@@ -32,7 +34,7 @@ describe.each(testedPostgres)('memory stays flat with Postgres %i', (version) =>
   });
 
   const fill = () =>
-    client.query(`INSERT INTO item SELECT n, repeat('x', 200), repeat('y', 200) FROM generate_series(1, ${ROWS}) n`);
+    client.query(`INSERT INTO item SELECT n, repeat('x', 200), repeat('y', 200) FROM generate_series(1, ${rows}) n`);
 
   /** Reads more slowly than the server sends, up to an event; gives how many changes came and how far memory rose. */
   async function read(
@@ -58,7 +60,7 @@ describe.each(testedPostgres)('memory stays flat with Postgres %i', (version) =>
     await fill();
     await source.open({ position: null, heartbeat: null });
     const { changes, rose } = await read((event) => event.kind === 'end' && event.end === 'snapshot');
-    expect(changes).toBe(ROWS);
+    expect(changes).toBe(rows);
     expect(rose).toBeLessThan(FLAT_BYTES);
   });
 
@@ -68,7 +70,7 @@ describe.each(testedPostgres)('memory stays flat with Postgres %i', (version) =>
     await fill();
     await client.query(`DELETE FROM item`);
     const { changes, rose } = await read((event) => event.kind === 'end' && event.end === 'transaction');
-    expect(changes).toBe(2 * ROWS);
+    expect(changes).toBe(2 * rows);
     expect(rose).toBeLessThan(FLAT_BYTES);
   });
 });
