@@ -102,6 +102,7 @@ export function setSeen(
   member.seen = row;
   member.ending = null;
   member.moves++;
+  member.movedAfter = turn.sync.lastCommand;
   member.snapshot = turn.sync.snapshots[`${system.system}/${system.entity.name}`]?.number ?? 0;
   if (hadKey !== key) keyMoved(turn, link, system, hadKey);
   if (former === null || matchColumnsDiffer(system, former, row)) refreshShown(turn, link, system, member);
@@ -118,6 +119,7 @@ export function setGone(turn: Turn, link: LinkDraft, system: SystemIndex, member
   member.ending = null;
   member.agreed = {};
   member.moves++;
+  member.movedAfter = turn.sync.lastCommand;
   member.kept = false;
   refreshShown(turn, link, system, member);
   turn.changed(link);

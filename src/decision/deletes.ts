@@ -40,6 +40,7 @@ export function observeDeletion(
     member.key = null;
     member.seen = null;
     member.moves++;
+    member.movedAfter = turn.sync.lastCommand;
     turn.changed(link);
   }
 }

@@ -80,6 +80,7 @@ function mergeMembers(left: MemberDraft | undefined, right: MemberDraft): Member
     formerKeys,
     inFlight: main.inFlight ?? other.inFlight,
     moves: Math.max(left.moves, right.moves) + 1,
+    movedAfter: Math.max(left.movedAfter, right.movedAfter),
   };
 }
 

@@ -1,12 +1,13 @@
 import type { Outcome } from '../connector/contract.js';
 import { setGone, setSeen } from './canonical.js';
+import { entry } from './entries.js';
 import type { OutcomeSeen } from './events.js';
 import { hold, wakeBlocked } from './holds.js';
 import { confirm, finishCommand } from './own-writes.js';
 import type { SystemIndex } from './plan-index.js';
 import { noteRow, touchParents } from './references.js';
 import { presentRow } from './rows.js';
-import type { Attempt, InFlight } from './state.js';
+import { linkOfKey, type Attempt, type InFlight } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 
 /** What became of a command that no row shows. One that is no longer in flight is ignored (I15). */
@@ -27,7 +28,7 @@ export function observeOutcome(turn: Turn, event: OutcomeSeen): void {
       refused(turn, link, system, member, command, outcome);
       return;
     case 'failed':
-      failed(turn, link, member, command, outcome);
+      failed(turn, link, system, member, command, outcome);
   }
 }
 
@@ -67,6 +68,7 @@ function refused(
   if (!system.plan.captured) takeImageMet(turn, link, system, member, outcome);
   if (member.moves !== command.memberMoves || link.moves !== command.linkMoves) return;
   const blocking = command.operation === 'insert' ? outcome.key : null;
+  if (hasMovedSince(turn, link, system, command, blocking)) return;
   hold(
     turn,
     link,
@@ -99,10 +101,12 @@ function takeImageMet(
 function failed(
   turn: Turn,
   link: LinkDraft,
+  system: SystemIndex,
   member: MemberDraft,
   command: InFlight,
   outcome: Outcome & { readonly status: 'failed' },
 ): void {
+  if (hasMovedSince(turn, link, system, command, outcome.blockingKey)) return;
   const isHeldByChildren =
     command.operation === 'delete' && outcome.constraint !== null && outcome.blockingKey === null;
   const obstacle = {
@@ -111,6 +115,33 @@ function failed(
     detail: `${outcome.code}: ${outcome.message}`,
   };
   hold(turn, link, member, obstacle, { attempt: attemptOf(command), blocking: outcome.blockingKey });
+}
+
+/**
+ * The row that stood in the way is in the stream again since the command was made, ahead of its outcome (a later row of
+ * the same batch, somebody's commit beside it): what the command met may be past, so that it is tried again. A command
+ * made later than that is not: each move of the row brings one more at most.
+ */
+function hasMovedSince(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  command: InFlight,
+  blocking: string | null,
+): boolean {
+  if (blocking === null) return false;
+  const owner = turn.linkOfRecord(system.system, link.entity, blocking);
+  const former = turn.find(entry.former(system.system, link.entity, blocking), FEW);
+  const owners = [owner, ...former.map((key) => turn.link(linkOfKey(key)))];
+  const number = numberOf(command);
+  return owners.some((one) => one !== null && (one.members[system.system]?.movedAfter ?? 0) >= number);
+}
+
+const FEW = 20;
+
+/** Command ids are the birth id and a number that rises. */
+function numberOf({ command }: InFlight): number {
+  return Number(command.slice(command.lastIndexOf('.') + 1));
 }
 
 function attemptOf({ operation, key, set, expect }: InFlight): Attempt {

@@ -117,10 +117,10 @@ function reconcileAbsent(turn: Turn, link: LinkDraft, system: SystemIndex): void
   if (key === null && !system.plan.generatesKey && obstacles.length === 0) {
     obstacles.push({ reason: 'invalid', group: null, detail: 'the key of the new record is not known' });
   }
-  setObstacles(turn, link, member, obstacles);
-  if (obstacles.length > 0) return;
   const attempt = { operation: 'insert' as const, key, set, expect: {} };
   releaseOtherAttempts(turn, link, member, attempt);
+  setObstacles(turn, link, member, obstacles);
+  if (obstacles.length > 0) return;
   if (!hasFailed(member, attempt)) {
     send(turn, link, system, member, { attempt, soft: false, absent: absentRows(system, set) });
   }
@@ -175,6 +175,7 @@ function reconcileDeleted(turn: Turn, link: LinkDraft, system: SystemIndex, memb
   switch (policy) {
     case 'never':
       member.kept = true;
+      releaseOtherAttempts(turn, link, member, null);
       setObstacles(turn, link, member, []);
       tellKept(turn, link, system, 'delete: never');
       turn.changed(link);
@@ -194,8 +195,6 @@ function removeRecord(turn: Turn, link: LinkDraft, system: SystemIndex, member: 
   if (!soft && hasChildIn(turn, link, system.system)) {
     obstacles.push({ reason: 'children-exist', group: null, detail: 'records that refer to it exist there' });
   }
-  setObstacles(turn, link, member, obstacles);
-  if (obstacles.length > 0 || isHeld(member, null)) return;
   const flag = system.plan.softDelete;
   const expect: Record<string, Value> = {};
   for (const { column } of system.columns) {
@@ -206,6 +205,8 @@ function removeRecord(turn: Turn, link: LinkDraft, system: SystemIndex, member: 
   const set: Row = soft && flag !== null ? { [flag.column]: flag.deleted } : {};
   const attempt = { operation: soft ? ('update' as const) : ('delete' as const), key: member.key, set, expect };
   releaseOtherAttempts(turn, link, member, attempt);
+  setObstacles(turn, link, member, obstacles);
+  if (obstacles.length > 0 || isHeld(member, null)) return;
   if (!hasFailed(member, attempt)) send(turn, link, system, member, { attempt, soft, absent: [] });
 }
 

@@ -46,6 +46,7 @@ const FRESH_MEMBER: Member = {
   formerKeys: NOTHING,
   ending: null,
   snapshot: 0,
+  movedAfter: 0,
   transaction: null,
 };
 

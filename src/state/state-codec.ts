@@ -237,6 +237,7 @@ class EntityLayout {
       formerKeys: member.formerKeys,
       ending: ending && { ...ending, seen: row.write(ending.seen), seenMissing: row.missing(ending.seen) },
       snapshot: member.snapshot,
+      movedAfter: member.movedAfter,
       transaction: member.transaction,
     };
   }
@@ -262,6 +263,8 @@ class EntityLayout {
         seen: row.read(ending.seen, ending.seenMissing),
       },
       snapshot: member.snapshot,
+      // Written before the field was there.
+      movedAfter: member.movedAfter ?? 0,
       transaction: member.transaction,
     };
   }

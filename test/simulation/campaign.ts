@@ -10,6 +10,8 @@ export interface CampaignOptions {
   /** How many failing seeds of a configuration are shrunk: it takes a thousand runs each. */
   readonly shrunkPerConfiguration: number;
   readonly onProgress?: (text: string) => void;
+  /** Told as soon as it is shrunk. */
+  readonly onFailure?: (failure: Failure) => void;
 }
 
 export interface Failure {
@@ -69,7 +71,9 @@ export async function campaign(options: CampaignOptions): Promise<Campaign> {
       tally.rules[violation.rule] = (tally.rules[violation.rule] ?? 0) + 1;
       if (tally.shrunk < options.shrunkPerConfiguration) {
         tally.shrunk += 1;
-        failures.push(await explain(scenario, violation.rule));
+        const failure = await explain(scenario, violation.rule);
+        failures.push(failure);
+        options.onFailure?.(failure);
       }
     }
     if (options.onProgress && (run + 1) % 2000 === 0) {

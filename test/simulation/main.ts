@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { CONFIGURATIONS } from './configurations.js';
 import { judge } from './judge.js';
-import { campaign, type Campaign } from './campaign.js';
+import { campaign, type Campaign, type Failure } from './campaign.js';
 import { generateScenario } from './workload.js';
 
 const { values } = parseArgs({
@@ -48,17 +48,21 @@ async function main(): Promise<number> {
     seed,
     shrunkPerConfiguration: Number(values.failures),
     onProgress: (text) => process.stderr.write(`${text}\n`),
+    onFailure: tellFailure,
   });
   report(result);
   return result.failed === 0 ? 0 : 1;
 }
 
-function report(result: Campaign): void {
-  if (values.out) mkdirSync(values.out, { recursive: true });
-  for (const failure of result.failures) {
-    process.stdout.write(`\n${failure.text}\n`);
-    if (values.out) writeFileSync(`${values.out}/${failure.configuration}-${failure.seed}.txt`, `${failure.text}\n`);
+function tellFailure({ configuration, seed, text }: Failure): void {
+  process.stdout.write(`\n${text}\n`);
+  if (values.out) {
+    mkdirSync(values.out, { recursive: true });
+    writeFileSync(`${values.out}/${configuration}-${seed}.txt`, `${text}\n`);
   }
+}
+
+function report(result: Campaign): void {
   const width = Math.max(...result.byConfiguration.map(({ configuration }) => configuration.length));
   for (const { configuration, runs, failed, holds, rules } of result.byConfiguration) {
     const reasons = Object.entries(holds).map(([reason, count]) => `${reason} ${count}`);

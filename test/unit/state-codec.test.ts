@@ -109,6 +109,7 @@ const member: fc.Arbitrary<Member> = fc.record({
   formerKeys: fc.array(text),
   ending: orNull(fc.record({ transaction: text, timeMicros: micros, key: text, seen: row })),
   snapshot: fc.nat(),
+  movedAfter: fc.nat(),
   transaction: orNull(text),
 });
 const link: fc.Arbitrary<LinkRecord> = fc.record({

@@ -150,7 +150,18 @@ class Accounts {
   private isReference(decided: FieldValue, system: string, parent: string, key: Value): boolean {
     if (decided === null || typeof decided !== 'object') return decided === null && key === null;
     if ('key' in decided) return decided.key === String(key);
-    return this.final.linksOfRecord.get(recordName(system, parent, String(key)))?.has(decided.link) ?? false;
+    const told = this.final.linksOfRecord.get(recordName(system, parent, String(key)))?.has(decided.link) ?? false;
+    return told || this.isNamedIn(decided.link, parent, system, String(key));
+  }
+
+  /** A link that was to be deleted before its record was told of as current has it in the decision of that only. */
+  private isNamedIn(link: string, entity: string, system: string, key: string): boolean {
+    return this.observed.decisions.some(
+      ({ what }) =>
+        what.link === link &&
+        what.entity === entity &&
+        what.fields.some(({ sides }) => sides.some((side) => side.system === system && side.key === key)),
+    );
   }
 
   // ------------------------------------------------------------ deletions

@@ -126,12 +126,29 @@ class Equality {
 
   /** A decision says that the record was left where others deleted theirs. */
   private isToldKept(entity: EntityConfig, system: string, key: string): boolean {
+    const keys = this.keysUntil(entity, system, key);
     return this.observed.decisions.some(
       ({ what }) =>
         what.entity === entity.name &&
         what.decision === 'lost-deletion' &&
-        what.fields.some(({ sides }) => sides.some((side) => side.system === system && side.key === key)),
+        what.fields.some(({ sides }) =>
+          sides.some((side) => side.system === system && side.key !== null && keys.has(side.key)),
+        ),
     );
+  }
+
+  /** The record's key and those that it had before: people change keys of kept records too. */
+  private keysUntil(entity: EntityConfig, system: string, key: string): ReadonlySet<string> {
+    const keys = new Set([key]);
+    let current = key;
+    for (const change of this.changes.toReversed()) {
+      if (change.entity !== entity || change.system !== system || change.key !== current) continue;
+      if (change.before === null) break;
+      if (change.oldKey === null) continue;
+      current = change.oldKey;
+      keys.add(current);
+    }
+    return keys;
   }
 
   private wasDeleted(link: string, entity: EntityConfig, system: string): boolean {

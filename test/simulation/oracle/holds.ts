@@ -98,6 +98,8 @@ class HoldChecker {
           return true;
       }
     }
+    // A natural key cannot be cleared as the field can elsewhere.
+    if (config.keys === 'natural' && canonical?.fields && canonical.fields['code'] === null) return true;
     if (config.checked.some((field) => String(canonical?.fields?.[field]).toLowerCase().includes('bad'))) return true;
     return entity.fields.some(({ kind }) => kind === 'reference');
   }

@@ -272,6 +272,38 @@ describe('rule 8: failures', () => {
     expect(talk.commands.map(({ system }) => system).sort()).toEqual(['crm', 'erp']);
   });
 
+  it('a row in the way that has moved since the command was made is tried again once, then held', () => {
+    const talk = talkOf({ match: [] }).begin();
+    talk.insert('erp', 'company', erp('5', 'in the way', 'V1'));
+    talk.settle();
+    talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
+    // Ahead of the outcome in the stream, as a later row of the same transaction is.
+    talk.update('erp', 'company', null, erp('5', 'in the way', 'V2'));
+    expect(reasons(talk.fail('erp', { code: '23505', blockingKey: '5' }))).toEqual([]);
+    expect(talk.command('erp').operation).toBe('insert');
+    expect(reasons(talk.fail('erp', { code: '23505', blockingKey: '5' }))).toEqual(['erp failed']);
+  });
+
+  it('and one that has gone meanwhile', () => {
+    const talk = talkOf({ match: [] }).begin();
+    talk.insert('erp', 'company', erp('5', 'in the way', 'V1'));
+    talk.settle();
+    talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
+    talk.delete('erp', 'company', erp('5', 'in the way', 'V1'));
+    expect(reasons(talk.fail('erp', { code: '23505', blockingKey: '5' }))).toEqual([]);
+    expect(talk.command('erp').operation).toBe('insert');
+  });
+
+  it('nor is one held that would differ by now, though something else stands against it', () => {
+    const talk = talkOf().begin();
+    talk.insert('erp', 'company', erp('5', 'other', 'V2'));
+    talk.settle();
+    talk.insert('crm', 'company', crm('1', 'bad', 'V1'));
+    talk.update('crm', 'company', null, crm('1', 'good', 'V1'));
+    talk.update('erp', 'company', null, erp('5', 'other', 'V1'));
+    expect(reasons(talk.fail('erp'))).toEqual(['erp duplicate']);
+  });
+
   it('a refusal after which nothing has moved is held: it would loop', () => {
     const talk = talkOf().begin();
     talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
