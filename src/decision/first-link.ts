@@ -47,11 +47,21 @@ export function judgeFirst(
     case 'leading':
       return tell(byPrecedence(turn.index, group.rule, standing, incoming, 'first link: leading'));
     case 'fill': {
-      if (fields.every((field) => values[field] === null)) return { winner: 'standing', rule: 'filled', tell: false };
-      if (known.every((field) => link.canonical[field] === null)) return taken('filled');
+      if (fields.every((field) => values[field] === null))
+        return { winner: 'standing', rule: 'filled', tell: mayBeCleared(link, incoming) };
+      if (known.every((field) => link.canonical[field] === null))
+        return { winner: 'incoming', rule: 'filled', tell: mayBeCleared(link, standing) };
       return tell(byPrecedence(turn.index, group.rule, standing, incoming, 'first link: leading, empty fields filled'));
     }
   }
+}
+
+/**
+ * An empty field is filled without a word where nobody is known to have wanted it empty. Where two records shared it,
+ * with a time, somebody may have cleared it: that gives way with a decision (I10).
+ */
+function mayBeCleared(link: LinkDraft, { timeMicros }: Setter): boolean {
+  return timeMicros !== null && Object.values(link.members).filter(({ seen }) => seen !== null).length > 2;
 }
 
 /** Merges a record that has just joined a link; `seen` shows it already. With `fields`, only those are looked at. */

@@ -244,6 +244,16 @@ describe('a first link of two existing records', () => {
     expect(talk.link('crm', 'company', 'c').canonical['city']).toBe(city);
   });
 
+  it('what two systems had cleared is filled with a decision (I10)', () => {
+    const talk = talkOf({ first: 'fill' }, { systems: { crm: {}, erp: {}, web: {} } });
+    talk.snapshot('crm', 'company', [crm('Bonn')]);
+    talk.snapshot('erp', 'company', [erp('Bonn')]);
+    talk.update('crm', 'company', null, crm(null));
+    talk.apply('erp');
+    const outputs = talk.snapshot('web', 'company', [{ id: 'w', web_name: 'Acme', web_city: 'Ulm', web_zip: '1' }]);
+    expect(decisions(outputs)).toMatchObject([{ decision: 'first-link', group: 'city', winner: 'web' }]);
+  });
+
   it('newest by a mapped updated-date', () => {
     const talk = talkOf(
       { first: 'newest' },
