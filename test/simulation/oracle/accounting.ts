@@ -2,7 +2,15 @@ import type { FieldValue } from '../../../src/decision/events.js';
 import type { DecisionOutput } from '../../../src/decision/outputs.js';
 import type { Value } from '../../../src/model/value.js';
 import { isPresent, tableName, type EntityConfig, type FieldConfig } from '../world-config.js';
-import { fieldOf, recordName, type Final, type Observed, type RecordChange, type Violation } from './observed.js';
+import {
+  fieldOf,
+  isRecordOf,
+  recordName,
+  type Final,
+  type Observed,
+  type RecordChange,
+  type Violation,
+} from './observed.js';
 
 /**
  * Every edit of a user stands at the end, was superseded by somebody who had seen it, or is named in a decision;
@@ -150,18 +158,7 @@ class Accounts {
   private isReference(decided: FieldValue, system: string, parent: string, key: Value): boolean {
     if (decided === null || typeof decided !== 'object') return decided === null && key === null;
     if ('key' in decided) return decided.key === String(key);
-    const told = this.final.linksOfRecord.get(recordName(system, parent, String(key)))?.has(decided.link) ?? false;
-    return told || this.isNamedIn(decided.link, parent, system, String(key));
-  }
-
-  /** A link that was to be deleted before its record was told of as current has it in the decision of that only. */
-  private isNamedIn(link: string, entity: string, system: string, key: string): boolean {
-    return this.observed.decisions.some(
-      ({ what }) =>
-        what.link === link &&
-        what.entity === entity &&
-        what.fields.some(({ sides }) => sides.some((side) => side.system === system && side.key === key)),
-    );
+    return isRecordOf(this.final, decided.link, recordName(system, parent, String(key)));
   }
 
   // ------------------------------------------------------------ deletions

@@ -10,7 +10,16 @@ import {
   type EntityConfig,
   type FieldConfig,
 } from '../world-config.js';
-import { codeOf, recordName, show, type Final, type Observed, type RecordChange, type Violation } from './observed.js';
+import {
+  codeOf,
+  isRecordOf,
+  recordName,
+  show,
+  type Final,
+  type Observed,
+  type RecordChange,
+  type Violation,
+} from './observed.js';
 
 /**
  * At rest every record has one link and a link one record per system (I9), and every record shows the canonical
@@ -97,8 +106,7 @@ class Equality {
   private isDeletedParent(field: FieldConfig, system: string, value: FieldValue, actual: Value): boolean {
     if (value === null || typeof value !== 'object' || !('link' in value)) return false;
     const name = recordName(system, field.name, String(actual));
-    if (this.final.linksOfRecord.get(name)?.has(value.link) || this.final.heldRecords.get(name) === value.link)
-      return true;
+    if (isRecordOf(this.final, value.link, name) || this.final.heldRecords.get(name) === value.link) return true;
     const parent = this.observed.world.entities.find((entity) => entity.name === field.name)!;
     return this.isToldKept(parent, system, String(actual));
   }
