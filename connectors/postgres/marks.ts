@@ -10,8 +10,9 @@ import type { Row } from '../../src/model/value.js';
  *   COMMIT                                    rows after the last message are edits
  *
  * An outcome `applied` is written short, because nearly all are: entity, command, link, key. The others
- * are written whole. A row is a command's write when its table and key are those of an outcome `applied`; a second change of that row,
- * and any other row, is an edit. A transaction with no complete last message is nothing but edits.
+ * are written whole. A row is a command's write when its table and key are those of an outcome `applied`; all changes of that
+ * row up to the last message go on as one, so that a trigger's second change shows in the command's own image, where the
+ * decision finds it as a rewrite. Any other row is an edit. A transaction with no complete last message is nothing but edits.
  */
 export type Mark =
   /** Our transaction begins; `commands` is an upper bound of the outcomes to come. */

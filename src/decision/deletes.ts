@@ -4,7 +4,8 @@ import { judge } from './conflict.js';
 import { tellDeletions } from './decisions.js';
 import { allSnapshotsEnded } from './gates.js';
 import { hold, release } from './holds.js';
-import type { SystemIndex } from './plan-index.js';
+import { knew } from './merge.js';
+import type { MappedColumn, SystemIndex } from './plan-index.js';
 import { childUnknownTo, touchParents } from './references.js';
 import type { Setter } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
@@ -115,13 +116,28 @@ function unseenBy(
   const fields: string[] = [];
   for (const field in member.agreed) {
     const column = system.byField.get(field);
-    const by = link.set[column?.group.name ?? field];
-    if (column?.write !== true || by === undefined || by.system === system.system) continue;
+    const by = column?.write === true ? setterUnseen(link, system, member, column) : null;
+    if (by === null) continue;
     fields.push(field);
     if (setter === null || (by.timeMicros ?? -1) > (setter.timeMicros ?? -1)) setter = by;
   }
   setter ??= childUnknownTo(turn, link, system.system);
   return setter === null ? null : { setter, fields };
+}
+
+/**
+ * Who set a value that the system does not show, if somebody else did. A group that is read in part only has the system as
+ * its setter although the value that is not read there may be another's: it is, where it has changed since both last met.
+ */
+function setterUnseen(link: LinkDraft, system: SystemIndex, member: MemberDraft, column: MappedColumn): Setter | null {
+  const by = link.set[column.group.name];
+  if (by === undefined || by.system !== system.system) return by ?? null;
+  if (column.read || knew(link, member, column.field)) return null;
+  for (const other of system.entity.systems.values()) {
+    if (other === system || link.members[other.system]?.seen == null) continue;
+    if (other.byField.get(column.field)?.read === true) return { system: other.system, timeMicros: by.timeMicros };
+  }
+  return null;
 }
 
 /** The link shall be absent everywhere; each system's delete policy says how (reconcile.ts). */

@@ -116,7 +116,7 @@ function mergeGroup(
 }
 
 /** Nobody else has changed the field since this system agreed, even if its own earlier edit could not be taken. */
-function knew(link: LinkDraft, member: MemberDraft, field: string): boolean {
+export function knew(link: LinkDraft, member: MemberDraft, field: string): boolean {
   return !(field in member.agreed) || sameValue(member.agreed[field], link.canonical[field]);
 }
 

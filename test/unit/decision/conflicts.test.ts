@@ -266,6 +266,22 @@ describe('a first link of two existing records', () => {
 });
 
 describe('update against delete', () => {
+  it('a value of a group that the deleting system reads in part only is not its own', () => {
+    const talk = equal(
+      { lead: 'crm' },
+      { groups: { place: ['city', 'zip'] }, systems: { crm: { columns: { zip: { read: false } } }, erp: {} } },
+    );
+    talk.update('erp', 'company', null, erp('Bonn', '2'));
+    talk.update('crm', 'company', null, crm('Köln', '1'));
+    const outputs = talk.delete('crm', 'company', crm('Köln', '1'));
+    expect(decisions(outputs)).toMatchObject([
+      {
+        decision: 'update-delete',
+        fields: [{ field: 'zip', sides: [{ absent: true }, { system: 'erp', value: '2' }] }],
+      },
+    ]);
+  });
+
   it('clean if nobody else changed what is written there', () => {
     const talk = equal({});
     expect(decisions(talk.delete('crm', 'company', crm('Bonn')))).toEqual([]);
