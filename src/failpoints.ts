@@ -25,6 +25,8 @@ export type KafkaFailPoint = `${(typeof TASKS)[number]}.commit.${(typeof KAFKA_S
 const OTHER_POINTS = [
   /** The fence is set, nothing read yet. */
   'source.open.after-fence',
+  /** The system is open, nothing read from it yet. */
+  'source.open.after-system',
   'source.acknowledge.before',
   'source.acknowledge.after',
   /** A chunk of a snapshot was read, its rows not yet handed on. */

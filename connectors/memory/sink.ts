@@ -71,6 +71,8 @@ export class MemorySink implements Sink {
       transaction.mark = { sync: this.options.sync, outcomes: outcomes.map(({ outcome }) => outcome) };
       if (outcomes.length === 0) transaction.mark = null;
     });
+    // As in a database: with nothing to commit, nothing is stored.
+    if (outcomes.length === 0) return { outcomes, deferred };
     bookkeeping.set(this.options.sync, {
       epoch: this.epoch,
       birth: this.birth,

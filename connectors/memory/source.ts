@@ -4,6 +4,8 @@ import type {
   Origin,
   OutcomeEvent,
   Position,
+  ResyncRequest,
+  Resume,
   Source,
   SourceBatch,
   SourceEvent,
@@ -27,7 +29,8 @@ interface Standing {
   readonly chunks: number;
 }
 
-type SnapshotStanding = { readonly lastKey: string; readonly rows: number } | 'done';
+/** `pending`: to be read again from its beginning. */
+type SnapshotStanding = { readonly lastKey: string; readonly rows: number } | 'pending' | 'done';
 
 /** A chunk of rows read between two watermarks of the log; it counts once the stream has come to the high one. */
 interface Chunk {
@@ -56,6 +59,8 @@ export class MemorySource implements Source {
   private newestCommitTimeMicros: number | null = null;
   private lastSentMicros = 0;
   private opened = false;
+  /** Said before anything else. */
+  private gaps: readonly EndEvent[] = [];
 
   constructor(
     private readonly database: MemoryDatabase,
@@ -65,17 +70,20 @@ export class MemorySource implements Source {
     for (const entity of options.entities) this.shapes.set(entity.table, entity.shape);
   }
 
-  async open(resume: { readonly position: Position | null; readonly heartbeat: Position | null }): Promise<void> {
+  async open({ position, heartbeat, resync = null }: Resume): Promise<void> {
     await this.trip('source open');
     this.database.logReader = this;
-    const standing = newer(read(resume.position), read(resume.heartbeat));
-    if (standing && standing.transaction < this.database.log.forgottenTo) {
+    const { log } = this.database;
+    const standing = newer(read(position), read(heartbeat));
+    const isLost = standing !== null && standing.transaction < log.forgottenTo;
+    if (isLost && resync === null) {
       throw new DuologError('SLOT_LOST', `the log of ${this.options.system} no longer reaches back to our position`);
     }
-    this.transaction = standing?.transaction ?? this.database.log.end;
-    this.ordinal = standing?.ordinal ?? 0;
+    this.transaction = isLost ? log.end : (standing?.transaction ?? log.end);
+    this.ordinal = isLost ? 0 : (standing?.ordinal ?? 0);
     this.snapshots = { ...standing?.snapshots };
     this.chunks = standing?.chunks ?? 0;
+    this.gaps = resync === null ? [] : this.readAgain(resync, isLost);
     this.chunk = null;
     this.lastSentMicros = this.database.nowMicros();
     this.opened = true;
@@ -84,7 +92,8 @@ export class MemorySource implements Source {
   async next(): Promise<SourceBatch | null> {
     await this.trip('source read');
     this.verifyReader();
-    const events: SourceEvent[] = [];
+    const events: SourceEvent[] = [...this.gaps];
+    this.gaps = [];
     this.stream(events);
     if (events.length < this.options.maxBatchEvents) await this.advanceSnapshot(events);
     if (events.length > 0) {
@@ -113,7 +122,7 @@ export class MemorySource implements Source {
           const standing = this.snapshots[entity];
           const estimate = this.database.table(table).rows.size;
           if (standing === 'done') return [entity, { rows: estimate, estimate, done: true }];
-          return [entity, { rows: standing?.rows ?? 0, estimate, done: false }];
+          return [entity, { rows: rowsOf(standing), estimate, done: false }];
         }),
       ),
       retainedBytes: null,
@@ -124,6 +133,20 @@ export class MemorySource implements Source {
   async close(): Promise<void> {
     this.opened = false;
     if (this.database.logReader === this) this.database.logReader = null;
+  }
+
+  private readAgain({ id, entities }: ResyncRequest, isLost: boolean): EndEvent[] {
+    const again = this.options.entities.filter(({ entity }) => isLost || (entities?.includes(entity) ?? true));
+    for (const { entity } of again) this.snapshots[entity] = 'pending';
+    const chunk = place(this.chunks++);
+    return again.map(({ shape }, ordinal) => ({
+      kind: 'end',
+      table: shape,
+      end: 'gap',
+      commitTimeMicros: null,
+      transaction: id,
+      position: `${place(this.transaction)}-~${chunk}-${place(ordinal)}`,
+    }));
   }
 
   private async trip(point: string): Promise<void> {
@@ -269,7 +292,7 @@ export class MemorySource implements Source {
     const low = log.end;
     await this.trip('source chunk');
     const standing = this.snapshots[entity];
-    const lastKey = standing && standing !== 'done' ? standing.lastKey : null;
+    const lastKey = typeof standing === 'object' ? standing.lastKey : null;
     const table = this.tableOf(entity);
     const keys = [...table.rows.keys()].filter((key) => lastKey === null || key > lastKey).sort();
     const rows = keys.slice(0, CHUNK_ROWS).map((key) => ({ key, row: table.rows.get(key)! }));
@@ -292,14 +315,14 @@ export class MemorySource implements Source {
       position: `${place(chunk.high)}-~${place(this.chunks)}-${place(ordinal++)}`,
     });
     const standing = this.snapshots[chunk.entity];
-    if (standing === undefined) events.push({ kind: 'end', table: shape, end: 'snapshot-begin', ...next() });
+    if (typeof standing !== 'object') events.push({ kind: 'end', table: shape, end: 'snapshot-begin', ...next() });
     const row = { kind: 'change', table: shape, operation: 'read', keyChange: null, before: null } as const;
     for (const { key, row: after } of chunk.rows) {
       if (!chunk.changed.has(key)) events.push({ ...row, key, after, unchanged: [], origin: null, ...next() });
     }
     if (chunk.last) events.push({ kind: 'end', table: shape, end: 'snapshot', ...next() });
     this.chunks += 1;
-    const rows = (standing && standing !== 'done' ? standing.rows : 0) + chunk.rows.length;
+    const rows = rowsOf(standing) + chunk.rows.length;
     this.snapshots = {
       ...this.snapshots,
       [chunk.entity]: chunk.last ? 'done' : { lastKey: chunk.rows.at(-1)!.key, rows },
@@ -319,6 +342,10 @@ export class MemorySource implements Source {
     };
     return JSON.stringify(standing);
   }
+}
+
+function rowsOf(standing: SnapshotStanding | undefined): number {
+  return typeof standing === 'object' ? standing.rows : 0;
 }
 
 function read(position: Position | null): Standing | null {

@@ -14,8 +14,15 @@ export function sourceFailure(error: unknown, system: string, doing: string, sta
   const { code, message } = described(error);
   const text = `${system}: ${doing} failed: ${message}`;
   const ours = sourceCode(code, message, error instanceof pg.DatabaseError);
+  if (ours === 'SLOT_LOST') return slotLost(system, `${doing} failed: ${message}`, error);
   const hint = statement === undefined || ours === 'SOURCE_UNREACHABLE' ? {} : { hint: `Run: ${statement}` };
   return new DuologError(ours, text, { cause: error, ...hint });
+}
+
+/** A clear stop: what the system no longer tells can only be found by comparison. */
+export function slotLost(system: string, why: string, cause?: unknown): DuologError {
+  const hint = `Run: duolog resync ${system}`;
+  return new DuologError('SLOT_LOST', `${system}: ${why}`, cause === undefined ? { hint } : { hint, cause });
 }
 
 function described(error: unknown): { readonly code: string; readonly message: string } {

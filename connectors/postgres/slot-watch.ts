@@ -1,4 +1,4 @@
-import { DuologError } from '../../src/errors/duolog-error.js';
+import { slotLost } from './failure.js';
 import type { QuerySession } from './session.js';
 
 const INTERVAL_MS = 10_000;
@@ -34,10 +34,7 @@ export class SlotWatch {
       );
       if (this.#closed) return;
       if (row === undefined || row[1] === 'lost') {
-        throw new DuologError(
-          'SLOT_LOST',
-          `${this.system}: the replication slot ${this.slot} is gone or has lost its log`,
-        );
+        throw slotLost(this.system, `the replication slot ${this.slot} is gone or has lost its log`);
       }
       this.retainedBytes = row[0] == null ? null : Number(row[0]);
       this.#timer = setTimeout(() => void this.#look(), INTERVAL_MS);

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { DuologError } from '../../src/errors/duolog-error.js';
-import { sourceFailure } from './failure.js';
+import { slotLost, sourceFailure } from './failure.js';
 import { completeLsn, type SourcePosition } from './position.js';
 import type { QuerySession } from './session.js';
 import { formatLsn, type Lsn, parseLsn } from './stream/lsn.js';
@@ -37,18 +37,20 @@ export async function serverFacts(session: QuerySession, system: string): Promis
   };
 }
 
-export interface SlotFacts {
-  /** The server sends what commits at or after it; null while the slot is being made. */
-  readonly confirmed: Lsn | null;
-  readonly activePid: number | null;
-}
-
 const SLOT_QUERY = `
 SELECT plugin, database = current_database(), temporary, active_pid::text, confirmed_flush_lsn::text, wal_status,
        slot_type, database
   FROM pg_replication_slots WHERE slot_name = $1`;
 
-/** The slot as it is, or null. @throws DuologError SLOT_UNUSABLE, SLOT_LOST. */
+export interface SlotFacts {
+  /** The server sends what commits at or after it; null while the slot is being made. */
+  readonly confirmed: Lsn | null;
+  readonly activePid: number | null;
+  /** The server has removed log that it needed. */
+  readonly invalid: boolean;
+}
+
+/** The slot as it is, or null. @throws DuologError SLOT_UNUSABLE. */
 export async function slotFacts(session: QuerySession, system: string, slot: string): Promise<SlotFacts | null> {
   const [row] = await session.query(SLOT_QUERY, [slot]);
   if (row === undefined) return null;
@@ -60,15 +62,10 @@ export async function slotFacts(session: QuerySession, system: string, slot: str
       { hint: `Run: SELECT pg_drop_replication_slot(${pg.escapeLiteral(slot)})` },
     );
   }
-  if (walStatus === 'lost') {
-    throw new DuologError(
-      'SLOT_LOST',
-      `${system}: the server has removed log that the slot ${slot} still needed (max_slot_wal_keep_size)`,
-    );
-  }
   return {
     confirmed: confirmed == null ? null : parseLsn(confirmed),
     activePid: activePid == null ? null : Number(activePid),
+    invalid: walStatus === 'lost',
   };
 }
 
@@ -82,45 +79,45 @@ export async function createSlot(session: QuerySession, system: string, slot: st
     throw sourceFailure(error, system, `making the replication slot ${slot}`, right);
   }
   const made = await slotFacts(session, system, slot);
-  if (made === null)
-    throw new DuologError('SLOT_LOST', `${system}: the slot ${slot} was dropped as soon as it was made`);
+  if (made === null) throw slotLost(system, `the slot ${slot} was dropped as soon as it was made`);
   return made;
 }
 
+/** Ends whoever reads the slot and drops it. @throws DuologError SLOT_IN_USE, SOURCE_RIGHTS, … */
+export async function dropSlot(session: QuerySession, system: string, slot: string): Promise<void> {
+  await endHolder(session, system, slot);
+  const statement = `SELECT pg_drop_replication_slot(${pg.escapeLiteral(slot)})`;
+  try {
+    await session.query(statement);
+  } catch (error) {
+    throw sourceFailure(error, system, `dropping the replication slot ${slot}`, statement);
+  }
+}
+
 /**
- * A slot that was confirmed beyond what is stored in Kafka has forgotten changes nobody has: a clear stop.
- * @throws DuologError SLOT_LOST.
+ * Why the changes behind the stored position cannot be read any more, or null where they can: the slot is gone, has
+ * lost its log, belongs to another cluster, or was confirmed beyond what is stored in Kafka.
  */
-export function refuseLostSlot(
-  system: string,
+export function lossOf(
   slot: string,
   facts: SlotFacts | null,
   resume: SourcePosition | null,
   cluster: string,
-): void {
-  if (resume === null) return;
-  const resync = { hint: `Start a resync of ${system}: what changed since then cannot be read any more.` };
+): string | null {
+  if (facts?.invalid === true) {
+    return `the server has removed log that the slot ${slot} still needed (max_slot_wal_keep_size)`;
+  }
+  if (resume === null) return null;
   if (resume.cluster !== cluster) {
-    throw new DuologError(
-      'SLOT_LOST',
-      `${system} is another database cluster (${cluster}) than the one whose position is stored (${resume.cluster})`,
-      resync,
-    );
+    return `this is another database cluster (${cluster}) than the one whose position is stored (${resume.cluster})`;
   }
-  if (facts === null || facts.confirmed === null) {
-    throw new DuologError(
-      'SLOT_LOST',
-      `${system}: the replication slot ${slot} is gone, but a position is stored`,
-      resync,
-    );
-  }
+  if (facts === null || facts.confirmed === null)
+    return `the replication slot ${slot} is gone, but a position is stored`;
   const durable = completeLsn(resume);
-  if (facts.confirmed <= durable + 1) return;
-  throw new DuologError(
-    'SLOT_LOST',
-    `${system}: the slot ${slot} was confirmed up to ${formatLsn(facts.confirmed)}, ` +
-      `but we have stored nothing beyond ${formatLsn(durable)}: somebody else has read from it`,
-    resync,
+  if (facts.confirmed <= durable + 1) return null;
+  return (
+    `the slot ${slot} was confirmed up to ${formatLsn(facts.confirmed)}, ` +
+    `but we have stored nothing beyond ${formatLsn(durable)}: somebody else has read from it`
   );
 }
 

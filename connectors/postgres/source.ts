@@ -1,4 +1,12 @@
-import type { Position, Source, SourceBatch, SourceOptions, SourceStatus } from '../../src/connector/contract.js';
+import type {
+  Position,
+  ResyncRequest,
+  Resume,
+  Source,
+  SourceBatch,
+  SourceOptions,
+  SourceStatus,
+} from '../../src/connector/contract.js';
 import { DuologError } from '../../src/errors/duolog-error.js';
 import { clientConfig, type PostgresConnection } from './connection.js';
 import { sourceFailure } from './failure.js';
@@ -89,7 +97,7 @@ export class PostgresSource implements Source {
     this.#tuning = { ...DEFAULT_TUNING, ...tuning };
   }
 
-  async open(resume: { readonly position: Position | null; readonly heartbeat: Position | null }): Promise<void> {
+  async open(resume: Resume): Promise<void> {
     if (this.#running !== null) throw new DuologError('INTERNAL', `The source of ${this.#system} is open already`);
     const stored = laterPosition(readStored(resume.position), readStored(resume.heartbeat));
     this.#failure = null;
@@ -99,7 +107,7 @@ export class PostgresSource implements Source {
     this.#heartbeatAskedMs = null;
     try {
       this.#opening = await QuerySession.connect(this.#client('source'));
-      await this.#begin(this.#opening, stored);
+      await this.#begin(this.#opening, stored, resume.resync ?? null);
     } catch (error) {
       await this.close();
       throw sourceFailure(error, this.#system, 'opening the source');
@@ -132,8 +140,8 @@ export class PostgresSource implements Source {
     running.replication.acknowledge(completeLsn(readPosition(position)));
   }
 
-  /** Reads an entity's table again from its beginning, while the stream goes on. */
-  resync(entity: string): void {
+  /** Reads an entity's table again from its beginning, while the stream goes on and without a gap in it. */
+  readAgain(entity: string): void {
     const { tables } = this.#open();
     tables.get(entity);
     this.#readAgain(entity);
@@ -178,10 +186,11 @@ export class PostgresSource implements Source {
     this.#news.notify();
   }
 
-  async #begin(session: QuerySession, stored: SourcePosition | null): Promise<void> {
-    const prepared = await prepareCapture(session, this.options, stored);
+  async #begin(session: QuerySession, stored: SourcePosition | null, resync: ResyncRequest | null): Promise<void> {
+    const prepared = await prepareCapture(session, this.options, stored, resync);
     const running = this.#assemble(session, prepared);
     this.#running = running;
+    if (resync !== null) tellGaps(running, prepared.again, resync.id);
     for (const [entity, progress] of Object.entries(prepared.start.tables)) running.snapshots.add(entity, progress);
     await running.replication.start();
     this.#lastBatchMs = Date.now();
@@ -345,6 +354,15 @@ export class PostgresSource implements Source {
 
   #applicationName(role: string): string {
     return `duolog ${role} ${this.options.prefix} ${this.#system}`;
+  }
+}
+
+/** Before anything else: what came until now may be incomplete. */
+function tellGaps({ queue, tables }: Running, entities: readonly string[], request: string): void {
+  for (const entity of entities) {
+    const table = tables.get(entity).shape;
+    const gap = { kind: 'end', table, end: 'gap', commitTimeMicros: null, transaction: request } as const;
+    queue.read((position) => ({ ...gap, position }), 0);
   }
 }
 

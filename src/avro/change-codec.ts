@@ -1,4 +1,4 @@
-import type { Operation, Origin, SourceEvent } from '../connector/contract.js';
+import type { EndEvent, Operation, Origin, SourceEvent } from '../connector/contract.js';
 import type { ChangeEvent, StreamEvent } from '../decision/events.js';
 import { DuologError } from '../errors/duolog-error.js';
 import type { TableShape } from '../model/table.js';
@@ -24,7 +24,7 @@ interface ChangeRecord {
   readonly transaction: string;
   readonly origin: Origin | null;
   readonly outcome: OutcomeRecord | null;
-  readonly end: 'transaction' | 'snapshot-begin' | 'snapshot' | null;
+  readonly end: EndEvent['end'] | null;
 }
 
 const NONE: readonly string[] = [];

@@ -22,6 +22,7 @@ interface CommandRecord {
   readonly expect: readonly Assignment[];
   readonly absent: readonly (readonly Assignment[])[];
   readonly madeAt: number;
+  readonly again: boolean;
 }
 
 export class CommandEncoder {
@@ -44,17 +45,18 @@ export class CommandEncoder {
       expect: toAssignments(command.expect),
       absent: command.absent.map(toAssignments),
       madeAt: command.madeAtMicros,
+      again: command.again ?? false,
     });
   }
 }
 
 /** @throws DuologError MESSAGE_UNREADABLE for an operation of a later version. */
 export function commandOf(decoded: Decoded): Command {
-  const { id, link, entity, operation, key, set, expect, absent, madeAt } = decoded.value as CommandRecord;
+  const { id, link, entity, operation, key, set, expect, absent, madeAt, again } = decoded.value as CommandRecord;
   if (operation === 'unknown') {
     throw new DuologError('MESSAGE_UNREADABLE', 'A command of a kind that this version does not know.');
   }
-  return {
+  const command = {
     id,
     link,
     entity,
@@ -65,6 +67,7 @@ export function commandOf(decoded: Decoded): Command {
     absent: absent.map(fromAssignments),
     madeAtMicros: madeAt,
   };
+  return again ? { ...command, again } : command;
 }
 
 export class OutcomeEncoder {

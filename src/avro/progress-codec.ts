@@ -7,6 +7,20 @@ export interface PositionRecord {
   readonly position: string;
   /** Microseconds since 1970. */
   readonly time: number;
+  /** The last request for a resync that the source has taken up. */
+  readonly request: string | null;
+}
+
+/** Somebody's wish that a system be compared with what is known (`schemas/request.avsc`). */
+export interface RequestRecord {
+  readonly system: string;
+  readonly id: string;
+  /** Null: all. */
+  readonly entities: readonly string[] | null;
+  /** Microseconds since 1970. */
+  readonly time: number;
+  /** By topic: its end when this was asked. */
+  readonly ends: Readonly<Record<string, number>>;
 }
 
 /** A quiet system's time, or a stream task's word of itself (`schemas/heartbeat.avsc`). */
@@ -43,8 +57,18 @@ export function positionEncoder(encoders: Encoders, topic: string): Promise<Enco
   return encoders.register<PositionRecord>(topic, 'value', schemaFile('position'));
 }
 
+/** A record of an earlier version knows of no request. */
 export function positionOf(decoded: Decoded): PositionRecord {
-  return decoded.value as PositionRecord;
+  const record = decoded.value as PositionRecord;
+  return record.request === undefined ? { ...record, request: null } : record;
+}
+
+export function requestEncoder(encoders: Encoders, topic: string): Promise<Encoder<RequestRecord>> {
+  return encoders.register<RequestRecord>(topic, 'value', schemaFile('request'));
+}
+
+export function requestOf(decoded: Decoded): RequestRecord {
+  return decoded.value as RequestRecord;
 }
 
 export function heartbeatEncoder(encoders: Encoders, topic: string): Promise<Encoder<HeartbeatRecord>> {

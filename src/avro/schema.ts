@@ -55,6 +55,7 @@ export type SchemaFile =
   | 'outcome'
   | 'position'
   | 'reference'
+  | 'request'
   | 'state'
   | 'state-link'
   | 'state-member';

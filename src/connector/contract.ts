@@ -104,11 +104,15 @@ export interface OutcomeEvent {
   readonly position: string;
 }
 
-/** `transaction`: a transaction that deleted rows of this entity is complete. `snapshot`: every row of the entity's snapshot has been sent. */
+/**
+ * `transaction`: a transaction that deleted rows of this entity is complete. `snapshot`: every row of the entity's
+ * snapshot has been sent. `gap`: what came before may be incomplete, and a snapshot follows; its transaction is the
+ * request that it answers.
+ */
 export interface EndEvent {
   readonly kind: 'end';
   readonly table: TableShape;
-  readonly end: 'transaction' | 'snapshot-begin' | 'snapshot';
+  readonly end: 'transaction' | 'snapshot-begin' | 'snapshot' | 'gap';
   readonly commitTimeMicros: number | null;
   readonly transaction: string;
   readonly position: string;
@@ -116,6 +120,21 @@ export interface EndEvent {
 
 /** Where a source stands: text of its own making, stored in Kafka with the events that precede it. */
 export type Position = string;
+
+/** Somebody asked for a comparison of what is known with what is there. */
+export interface ResyncRequest {
+  readonly id: string;
+  /** Null: all that are captured. */
+  readonly entities: readonly string[] | null;
+}
+
+/** Where a source shall go on. */
+export interface Resume {
+  readonly position: Position | null;
+  readonly heartbeat: Position | null;
+  /** A request not yet done: these entities are read again behind a `gap`; where changes have been lost, all. */
+  readonly resync?: ResyncRequest | null;
+}
 
 export type SourceBatch =
   | {
@@ -142,10 +161,10 @@ export interface SourceOptions {
 
 export interface Source {
   /**
-   * Ends an older holder's connection and begins after `resume`; null begins with a snapshot.
-   * @throws DuologError SLOT_LOST and others: see docs/errors.md.
+   * Ends an older holder's connection and begins after `resume`; without a position it begins with a snapshot.
+   * @throws DuologError SLOT_LOST (never with a `resync`) and others: see docs/errors.md.
    */
-  open(resume: { readonly position: Position | null; readonly heartbeat: Position | null }): Promise<void>;
+  open(resume: Resume): Promise<void>;
   /** The next batch, or null when nothing came within `maxWaitMs`. Batches come in the system's order. */
   next(maxWaitMs: number): Promise<SourceBatch | null>;
   /** Everything up to this position is committed in Kafka: the system may forget it (I1). */
@@ -185,6 +204,8 @@ export interface Command {
   /** An insert is refused where a row shows all values of any of these. */
   readonly absent: readonly Row[];
   readonly madeAtMicros: number;
+  /** Asked for again because its outcome may have been lost: whoever still has the first one waiting leaves this out. */
+  readonly again?: boolean;
 }
 
 export type Outcome = {

@@ -7,6 +7,7 @@ import type { AnswerEvent } from './events.js';
 import { release } from './holds.js';
 import { mergeColumns, readColumns, readGroup } from './merge.js';
 import type { SystemIndex } from './plan-index.js';
+import { queueChildren } from './references.js';
 import type { LinkDraft, Turn } from './turn.js';
 
 /**
@@ -66,6 +67,7 @@ function answerExistence(turn: Turn, link: LinkDraft, system: SystemIndex, event
     link.existence = 'present';
     link.deletions = [];
     link.moves++;
+    queueChildren(turn, link);
     turn.changed(link);
     takeRow(turn, link, system, event.timeMicros);
   } else if (link.existence === 'present') {

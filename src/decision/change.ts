@@ -10,6 +10,7 @@ import { mergeColumns, mergeEdit, type Edit } from './merge.js';
 import { observeOwnWrite } from './own-writes.js';
 import type { MappedColumn, SystemIndex } from './plan-index.js';
 import { readField } from './project.js';
+import { confirmByRow, observeLateWrite } from './resync.js';
 import { editUnderDeletedParent } from './parents.js';
 import { touchParent } from './references.js';
 import { completeRow, presentRow, timeOf } from './rows.js';
@@ -26,7 +27,7 @@ export function observeChange(turn: Turn, event: ChangeEvent): void {
   // The update under the new key follows and says it all.
   if (event.keyChange !== null && 'to' in event.keyChange) return;
   const after = presentRow(system, event.after);
-  if (observeOwnWrite(turn, system, event, after)) return;
+  if (observeOwnWrite(turn, system, event, after) || observeLateWrite(turn, system, event, after)) return;
   const link = findLink(turn, event, movedFrom);
   if (link === null) {
     const arrived = arrive(turn, system, event, after, movedFrom);
@@ -68,6 +69,7 @@ function moveKey(turn: Turn, link: LinkDraft, system: SystemIndex, event: Change
 
 function observeKnown(turn: Turn, system: SystemIndex, link: LinkDraft, event: ChangeEvent, after: Row | null): void {
   const member = link.members[system.system]!;
+  if (confirmByRow(turn, link, system, member, after)) return;
   if (after === null) {
     const transaction = event.operation === 'delete' ? event.transaction : null;
     observeDeletion(turn, link, system, member, { timeMicros: event.commitTimeMicros, transaction });

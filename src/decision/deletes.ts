@@ -6,7 +6,7 @@ import { allSnapshotsEnded } from './gates.js';
 import { hold, release } from './holds.js';
 import { knew } from './merge.js';
 import type { MappedColumn, SystemIndex } from './plan-index.js';
-import { childUnknownTo, touchParents } from './references.js';
+import { childUnknownTo, queueChildren, touchParents } from './references.js';
 import type { Setter } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 
@@ -171,6 +171,7 @@ export function revive(
   link.moves++;
   for (const name in link.members) link.members[name]!.kept = false;
   queueMatches(turn, link.entity, link.match);
+  queueChildren(turn, link);
   turn.changed(link);
   turn.queue({ what: 'link', link: link.id });
 }

@@ -27,6 +27,8 @@ export const entry = {
   ending: (system: string, entity: string, transaction: string) => `ending/${system}/${entity}/${transaction}`,
   /** Links with a command held because of this row. */
   blocked: (system: string, entity: string, key: string) => `blocked/${system}/${entity}/${key}`,
+  /** Links without a record anywhere that still have a command in flight or a deletion that is not over. */
+  loose: (entity: string) => `loose/${entity}`,
   /** Links with a hold. */
   held: 'held',
   /** Records waiting for a command's outcome. */
@@ -63,11 +65,16 @@ function waitingEntries(record: WaitingRecord): string[] {
 function linkEntries(link: LinkRecord): string[] {
   const entries: string[] = [];
   let held = false;
+  let isThere = false;
+  let isUnsettled = false;
   for (const system in link.members) {
     const member = link.members[system]!;
     memberEntries(entries, link.entity, system, member);
     held ||= member.holds.length > 0;
+    isThere ||= member.seen !== null;
+    isUnsettled ||= member.inFlight !== null || member.ending !== null;
   }
+  if (isUnsettled && !isThere) entries.push(entry.loose(link.entity));
   if (held) entries.push(entry.held);
   if (link.tombstoneMicros !== null) {
     entries.push(entry.tombstone(dayOf(link.tombstoneMicros)));

@@ -7,7 +7,7 @@ import { hasFailed, isHeld, releaseOtherAttempts, setObstacles, type Obstacle } 
 import { duplicateIn } from './match.js';
 import type { MappedColumn, SystemIndex } from './plan-index.js';
 import { ParentMissing, projectField } from './project.js';
-import { hasChildIn } from './references.js';
+import { hasChildIn, queueChildren } from './references.js';
 import { send } from './send.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 import { splitOff } from './unlink.js';
@@ -151,7 +151,7 @@ function keyOfInsert(system: SystemIndex, set: Row): string | null {
 }
 
 /** The insert is refused where a row shows the match values of one of the rules (rule 3). */
-function absentRows(system: SystemIndex, set: Row): Row[] {
+export function absentRows(system: SystemIndex, set: Row): Row[] {
   const rows: Row[] = [];
   for (const { on } of system.entity.plan.match) {
     const row: Record<string, Value> = {};
@@ -178,6 +178,7 @@ function reconcileDeleted(turn: Turn, link: LinkDraft, system: SystemIndex, memb
       releaseOtherAttempts(turn, link, member, null);
       setObstacles(turn, link, member, []);
       tellKept(turn, link, system, 'delete: never');
+      queueChildren(turn, link);
       turn.changed(link);
       return;
     case 'unlink':

@@ -30,6 +30,11 @@ export function touchParents(turn: Turn, link: LinkDraft, system: SystemIndex, m
   }
 }
 
+/** The link may be referred to again, or has a record for good that may: its children's commands can go on (rule 12). */
+export function queueChildren(turn: Turn, link: LinkDraft): void {
+  if (turn.entity(link.entity).plan.children.length > 0) turn.queue({ what: 'children', link: link.id });
+}
+
 /** The parent that a reference column named until now. */
 export function touchParent(turn: Turn, system: SystemIndex, column: MappedColumn, raw: Value): void {
   if (column.refersTo === null || raw === null) return;

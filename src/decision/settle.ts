@@ -8,7 +8,8 @@ import { allSnapshotsEnded } from './gates.js';
 import { mergeByMatch } from './match.js';
 import { reconcile } from './reconcile.js';
 import { rereadReferences } from './references.js';
-import { entryOfPhase, finishPhase, visitInPhase, visitVanished } from './snapshot.js';
+import { entryOfDoubt, visitDoubt, visitVanished } from './resync.js';
+import { entryOfPhase, finishPhase, visitInPhase } from './snapshot.js';
 import { cursorKey, linkOfKey } from './state.js';
 import type { LinkDraft, Turn, WorkItem } from './turn.js';
 import { takeWaiting } from './waiting.js';
@@ -96,6 +97,8 @@ function entryOf(work: Work): string {
     case 'added-fields':
     case 'all':
       return entry.has(work.system, work.entity);
+    case 'doubt':
+      return entryOfDoubt(work.entity, work.among);
     case 'link':
     case 'waiting':
       throw new TypeError(`${work.what} is not walked over`);
@@ -125,6 +128,9 @@ function visit(turn: Turn, work: Work, link: LinkDraft): void {
       return;
     case 'vanished':
       visitVanished(turn, link, turn.system(work.entity, work.system), work.snapshot);
+      return;
+    case 'doubt':
+      visitDoubt(turn, link, turn.system(work.entity, work.system));
       return;
     case 'added-fields':
       takeAddedFields(turn, link, work.system, work.fields);

@@ -1,12 +1,11 @@
 import { queueMatches, refreshMatch } from './canonical.js';
-import { observeDeletion } from './deletes.js';
 import { matchDeletion } from './early-deletions.js';
 import { entry } from './entries.js';
 import type { EndSeen } from './events.js';
 import { allSnapshotsEnded } from './gates.js';
 import { mergeLinks } from './merge-links.js';
 import { partnerOf } from './partners.js';
-import type { SystemIndex } from './plan-index.js';
+import { observeGap, queueDoubts } from './resync.js';
 import { linkOfKey, type SnapshotProgress } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
 import type { SnapshotPhase } from './work.js';
@@ -19,18 +18,20 @@ import type { SnapshotPhase } from './work.js';
 export function observeSnapshot(turn: Turn, event: EndSeen): void {
   const { system, entity } = event;
   if (turn.index.entities.get(entity)?.systems.has(system) !== true) return;
+  if (event.end === 'gap') return observeGap(turn, event);
   const progress = turn.sync.snapshots[`${system}/${entity}`];
   if (event.end === 'snapshot-begin') {
     const number = (progress?.number ?? 0) + 1;
     const phase = progress?.phase === 'matching' ? 'matching' : 'reading';
     const first = progress === undefined || (progress.first && progress.phase !== 'ended');
-    setProgress(turn, system, entity, { phase, first, number });
+    setProgress(turn, system, entity, { ...progress, phase, first, number });
     return;
   }
   const { first, number } = progress ?? { first: true, number: 0 };
   if (number > 1) turn.queue({ what: 'vanished', system, entity, snapshot: number });
+  queueDoubts(turn, system, entity);
   if (progress?.phase === 'matching' || progress?.phase === 'ended') return;
-  setProgress(turn, system, entity, { phase: first ? 'matching' : 'ended', first, number });
+  setProgress(turn, system, entity, { ...progress, phase: first ? 'matching' : 'ended', first, number });
   if (first) turn.queue({ what: 'snapshot', system, entity, phase: 'present' });
 }
 
@@ -125,11 +126,4 @@ function anyFirst(turn: Turn, link: LinkDraft): boolean {
   return link.match.some((match) =>
     turn.find(entry.first(link.entity, match), 2).some((key) => linkOfKey(key) !== link.id),
   );
-}
-
-/** A resync did not show the record: it vanished while nobody looked. */
-export function visitVanished(turn: Turn, link: LinkDraft, system: SystemIndex, snapshot: number): void {
-  const member = link.members[system.system];
-  if (member === undefined || member.seen === null || member.snapshot >= snapshot) return;
-  observeDeletion(turn, link, system, member, { timeMicros: null, transaction: null });
 }

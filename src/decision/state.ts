@@ -154,6 +154,8 @@ export interface WaitingRecord {
   /** The command whose outcome is waited for. */
   readonly command: string;
   readonly events: readonly ChangeEvent[];
+  /** Number of the snapshot when the last of them came: what the stream told before a gap may be over. */
+  readonly snapshot?: number;
 }
 
 /** Work on many links, done in steps by `continue` events. */
@@ -169,8 +171,10 @@ export interface SnapshotProgress {
   readonly phase: 'reading' | 'matching' | 'ended';
   /** It is the first one, restarts included; later ones are resyncs and stop nothing (rule 10). */
   readonly first: boolean;
-  /** Rises with every beginning. */
+  /** Rises with every beginning, and with every gap. */
   readonly number: number;
+  /** Commands up to this number were in flight, or answered already, when a part of the stream may have been lost. */
+  readonly doubt?: number;
 }
 
 /** The configuration that the state was made under, a digest a part (I16). */

@@ -46,7 +46,7 @@ function awaiting(turn: Turn, command: string): string[] {
 function takeRecord(turn: Turn, key: string): readonly ChangeEvent[] {
   const waiting = turn.state.get(key);
   turn.state.delete(key);
-  if (waiting?.kind !== 'waiting') return [];
+  if (waiting?.kind !== 'waiting' || isOverdue(turn, waiting)) return [];
   const system = turn.system(waiting.entity, waiting.system);
   const gone = waiting.events.findLastIndex(({ after }) => presentRow(system, after) === null);
   return waiting.events.slice(gone + 1);
@@ -55,7 +55,16 @@ function takeRecord(turn: Turn, key: string): readonly ChangeEvent[] {
 function put(turn: Turn, record: WaitingRecord): void {
   const key = waitingKey(record.system, record.entity, record.key);
   if (record.events.length === 0) turn.state.delete(key);
-  else turn.state.put(key, record);
+  else turn.state.put(key, { ...record, snapshot: snapshotNumber(turn, record) });
+}
+
+/** The table is being read again, or has been, and has not shown the record since: it will be shown, or it is gone. */
+function isOverdue(turn: Turn, record: WaitingRecord): boolean {
+  return record.snapshot !== undefined && record.snapshot < snapshotNumber(turn, record);
+}
+
+function snapshotNumber(turn: Turn, { system, entity }: WaitingRecord): number {
+  return turn.sync.snapshots[`${system}/${entity}`]?.number ?? 0;
 }
 
 /** At the limit two updates become one, and a record that nobody ever saw and that is gone again leaves nothing. */

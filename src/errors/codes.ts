@@ -33,7 +33,7 @@ export const ERROR_KINDS = {
   FAIL_POINT: { retry: 'now', hint: 'A test armed this place with DUOLOG_FAIL_POINTS.' },
   HISTORY_MISSING: {
     retry: 'operator',
-    hint: 'Start the sync under a new prefix: what it would have to read has been deleted.',
+    hint: 'What a task would have to read has been deleted: run `duolog resync` for the system named in the message.',
   },
   INTERNAL: { retry: 'never', hint: 'This is a defect of Duolog; please report it with the log.' },
   KAFKA_CLIENT_VERSION: {
@@ -55,7 +55,7 @@ export const ERROR_KINDS = {
   },
   KAFKA_OFFSET_OUT_OF_RANGE: {
     retry: 'operator',
-    hint: 'Records were deleted before they were read: start under a new prefix (docs/operations.md).',
+    hint: 'Records were deleted before they were read; the next opening of the task says which `duolog resync` to run.',
   },
   KAFKA_SESSION_TIMEOUT_INVALID: {
     retry: 'operator',
@@ -75,6 +75,7 @@ export const ERROR_KINDS = {
   },
   REGISTRY_REFUSED: { retry: 'operator', hint: 'Check the rights and settings at the schema registry.' },
   REGISTRY_UNREACHABLE: { retry: 'backoff', hint: 'Check that the schema registry runs and its address is right.' },
+  RESYNC_REQUESTED: { retry: 'now', hint: 'Nothing: the source opens anew and does what `duolog resync` asked for.' },
   SCHEMA_INCOMPATIBLE: {
     retry: 'operator',
     hint: 'Undo the change of the column, or register the schema yourself once every subscriber can read it.',
@@ -115,7 +116,7 @@ export const ERROR_KINDS = {
   },
   SLOT_LOST: {
     retry: 'operator',
-    hint: 'The system no longer has changes we have not read: start under a new prefix (docs/operations.md).',
+    hint: 'The system no longer has changes that we have not read: run `duolog resync` for it.',
   },
   SLOT_UNUSABLE: { retry: 'operator', hint: 'Drop the slot named in the message, or choose another prefix.' },
   SOURCE_FAILED: {

@@ -26,6 +26,9 @@ export class TopicNames {
   position(system: string): string {
     return `${this.prefix}.position.${system}`;
   }
+  request(): string {
+    return `${this.prefix}.request`;
+  }
   control(sync: string): string {
     return `${this.prefix}.control.${sync}`;
   }

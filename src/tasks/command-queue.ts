@@ -57,8 +57,14 @@ export class CommandQueue {
   add(offset: number, command: Command): void {
     this.next = offset + 1;
     if (this.skip.delete(offset)) return;
+    if (command.again === true && this.isWaiting(command.id)) return;
     const row = command.key === null ? null : `${this.tableOf(command.entity)}/${command.key}`;
     this.pending.set(offset, { offset, command, row, attempts: 0, notBeforeMs: 0 });
+  }
+
+  private isWaiting(id: string): boolean {
+    for (const { command } of this.pending.values()) if (command.id === id) return true;
+    return false;
   }
 
   /** A record that is no command for us counts as read. */

@@ -169,7 +169,8 @@ export class Places {
     if (phase === 'failed') {
       logger.error({ task, err: error }, 'gave up');
       this.fail(error);
-    } else if (error.retry === 'operator') logger.error({ task, err: error }, 'waits for a person');
+    } else if (error.code === 'RESYNC_REQUESTED') logger.info({ task }, error.message);
+    else if (error.retry === 'operator') logger.error({ task, err: error }, 'waits for a person');
     else logger.warn({ task, err: error }, 'closed; trying again');
   }
 }

@@ -38,6 +38,8 @@ export class SinkTask implements Task {
   /** Null until the target is taken over. */
   private queue: CommandQueue | null = null;
   private birth = '';
+  /** The lowest unanswered offset that the target has stored; what a restart may still ask for lies above it. */
+  private storedLowest = 0;
   private lastTrimMs = 0;
 
   constructor(
@@ -70,10 +72,12 @@ export class SinkTask implements Task {
     const { outcomes, deferred } = await this.sink!.apply(batch, (answered) => queue.progressAfter(answered));
     await this.publish(outcomes.map(({ outcome }) => outcome));
     const answered = outcomes.map(({ offset }) => offset);
-    const progress = queue.settle(answered, deferred, clock.nowMs());
+    const { lowest } = queue.settle(answered, deferred, clock.nowMs());
+    // A batch that is deferred as a whole stores nothing.
+    if (answered.length > 0) this.storedLowest = lowest;
     for (const { outcome } of outcomes) this.context.metrics.outcome(outcome.status);
     this.measure(queue, { records: batch.length, startedMs });
-    await this.trim(progress);
+    await this.trim();
     return answered.length > 0;
   }
 
@@ -171,13 +175,13 @@ export class SinkTask implements Task {
     return { lowest: earliest, answered: [] };
   }
 
-  /** Commands below the lowest unanswered one are of use to nobody. */
-  private async trim({ lowest }: SinkProgress): Promise<void> {
+  /** Commands below the lowest unanswered one that is stored are of use to nobody. */
+  private async trim(): Promise<void> {
     const { clock, limits, log } = this.context;
     if (clock.nowMs() - this.lastTrimMs < limits.trimEveryMs) return;
     this.lastTrimMs = clock.nowMs();
     failPoint('sink.trim.before');
-    await log.trim(this.topic, lowest);
+    await log.trim(this.topic, this.storedLowest);
   }
 
   private measure(queue: CommandQueue, done: { readonly records: number; readonly startedMs: number } | null): void {

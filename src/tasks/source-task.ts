@@ -9,12 +9,14 @@ import {
   type HeartbeatRecord,
   type PositionRecord,
 } from '../avro/progress-codec.js';
-import type { Position, Source, SourceBatch, SourceEvent } from '../connector/contract.js';
+import type { Position, ResyncRequest, Source, SourceBatch, SourceEvent } from '../connector/contract.js';
+import { DuologError } from '../errors/duolog-error.js';
 import { failPoint } from '../failpoints.js';
 import type { LogMessage, LogProducer, TopicMessages } from '../log/contract.js';
 import type { TableShape } from '../model/table.js';
 import type { EntitySystemPlan } from '../plan/plan.js';
 import { readLast } from './read-last.js';
+import { RequestReader } from './requests.js';
 import type { Task, TaskContext } from './task.js';
 
 /**
@@ -24,6 +26,9 @@ import type { Task, TaskContext } from './task.js';
  *
  *     fence ─▶ read position ─▶ open the system ─▶ ┌─▶ next batch ─▶ [ events + position ] ─▶ acknowledge ─┐
  *                                                  └───────────────────────────────────────────────────────┘
+ *
+ * A request for a resync that the position does not name yet is taken up by opening; from the first commit on, which
+ * has the gap in it, the position names it.
  */
 export class SourceTask implements Task {
   private readonly encoders: Encoders;
@@ -32,6 +37,12 @@ export class SourceTask implements Task {
   private source: Source | null = null;
   private positions!: { key: Buffer; encoder: Encoder<PositionRecord> };
   private heartbeats!: { key: Buffer; encoder: Encoder<HeartbeatRecord> };
+  private readonly requests: RequestReader;
+  /** The request that positions name. */
+  private request: string | null = null;
+  /** No commit yet of a life that has taken up a request. */
+  private takingUp = false;
+  private lastLookMs = 0;
 
   constructor(
     private readonly context: TaskContext,
@@ -40,31 +51,33 @@ export class SourceTask implements Task {
     private readonly createSource: () => Source,
   ) {
     this.encoders = new Encoders(context.registry);
+    this.requests = new RequestReader(context);
   }
 
   async open(): Promise<void> {
-    const { log, prefix, topics } = this.context;
+    const { clock, log, prefix, topics } = this.context;
     this.producer = await log.producer(`${prefix}.source.${this.system}`);
     failPoint('source.open.after-fence');
     await this.register();
-    const position = await readLast(
-      this.context,
-      topics.position(this.system),
-      this.system,
-      (value) => positionOf(value).position,
-    );
+    const stored = await readLast(this.context, topics.position(this.system), this.system, positionOf);
     const heartbeat = await readLast(
       this.context,
       topics.heartbeat(),
       this.system,
       (value) => heartbeatOf(value).position,
     );
+    this.lastLookMs = clock.nowMs();
+    const resync = await this.newRequest(stored?.request ?? null);
+    this.request = resync?.id ?? stored?.request ?? null;
+    this.takingUp = resync !== null;
     this.source = this.createSource();
-    await this.source.open({ position, heartbeat });
+    await this.source.open({ position: stored?.position ?? null, heartbeat, resync });
+    failPoint('source.open.after-system');
   }
 
   async step(): Promise<boolean> {
     const { clock, limits, metrics } = this.context;
+    await this.lookForRequests();
     const batch = await this.source!.next(limits.idleWaitMs);
     if (batch === null) {
       metrics.behind(this.system, null);
@@ -82,12 +95,30 @@ export class SourceTask implements Task {
     await this.producer?.close().catch(() => undefined);
   }
 
+  /** The last request for this system, if it is another than the one taken up last. */
+  private async newRequest(known: string | null): Promise<ResyncRequest | null> {
+    const request = (await this.requests.read()).get(this.system);
+    return request === undefined || request.id === known ? null : { id: request.id, entities: request.entities };
+  }
+
+  /** @throws DuologError RESYNC_REQUESTED: the source is to be opened anew. */
+  private async lookForRequests(): Promise<void> {
+    const nowMs = this.context.clock.nowMs();
+    if (nowMs - this.lastLookMs < REQUESTS_EVERY_MS) return;
+    this.lastLookMs = nowMs;
+    const request = await this.newRequest(this.request);
+    if (request === null) return;
+    throw new DuologError('RESYNC_REQUESTED', `A resync of ${this.system} has been asked for (${request.id}).`);
+  }
+
   private async commit(batch: SourceBatch): Promise<void> {
     const sends = batch.kind === 'events' ? await this.changes(batch.events) : [];
-    sends.push(
-      batch.kind === 'events' ? this.position(batch.position) : this.heartbeat(batch.position, batch.timeMicros),
-    );
+    if (batch.kind === 'events' || this.takingUp) sends.push(this.position(batch.position));
+    if (batch.kind === 'heartbeat') sends.push(this.heartbeat(batch.position, batch.timeMicros));
+    // What an earlier heartbeat says may be of another database, or of a log that is no more.
+    else if (this.takingUp) sends.push(this.heartbeat(batch.position, this.context.clock.nowMs() * 1000));
     await this.producer!.commit({ sends, task: 'source' });
+    this.takingUp = false;
     failPoint('source.acknowledge.before');
     await this.source!.acknowledge(batch.position);
     failPoint('source.acknowledge.after');
@@ -107,7 +138,12 @@ export class SourceTask implements Task {
 
   private position(position: Position): TopicMessages {
     const { key, encoder } = this.positions;
-    const value = encoder.encode({ system: this.system, position, time: this.context.clock.nowMs() * 1000 });
+    const value = encoder.encode({
+      system: this.system,
+      position,
+      time: this.context.clock.nowMs() * 1000,
+      request: this.request,
+    });
     return { topic: this.context.topics.position(this.system), messages: [{ key, value }] };
   }
 
@@ -162,6 +198,8 @@ export class SourceTask implements Task {
     if (time !== null && time !== undefined) this.context.metrics.behind(this.system, time);
   }
 }
+
+const REQUESTS_EVERY_MS = 2000;
 
 /** Of a message's limit, for its key and for the batch around it. */
 const MESSAGE_ROOM_BYTES = 8192;

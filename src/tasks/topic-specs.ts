@@ -17,6 +17,7 @@ export function topicSpecs(plans: readonly SyncPlan[], decisionRetentionMs: numb
   for (const plan of plans) {
     const names = new TopicNames(plan.prefix);
     add(names.heartbeat(), 'compact');
+    add(names.request(), 'compact');
     addLarge(names.state(plan.name), 'compact');
     add(names.control(plan.name), 'delete');
     for (const system of writtenSystems(plan)) addLarge(names.command(plan.name, system), 'delete');

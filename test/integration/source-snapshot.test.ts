@@ -132,7 +132,7 @@ describe.each(testedPostgres)('snapshots while streaming from Postgres %i', (ver
         await source!.acknowledge(batch.position);
       }
       const { snapshot } = source!.status();
-      if (again && writing && snapshot.item!.done) source!.resync('item');
+      if (again && writing && snapshot.item!.done) source!.readAgain('item');
       if (!writing) expected ??= await written;
       if (batch === null && replica.streamed === expected && snapshot.item!.done) break;
       if (expected !== null && replica.streamed > expected) break;
@@ -183,7 +183,7 @@ describe.each(testedPostgres)('snapshots while streaming from Postgres %i', (ver
     await client.query(`DELETE FROM a WHERE id > 40`);
     await readUntil(source!, store, () => store.changes.some((change) => change.key === '1000'));
     const from = store.events.length;
-    source!.resync('a');
+    source!.readAgain('a');
     await readUntil(source!, store, () =>
       store.events.slice(from).some((e) => e.kind === 'end' && e.end === 'snapshot'),
     );

@@ -189,7 +189,7 @@ export class BatchQueue {
     } else if (event.end === 'snapshot') {
       const rows = this.#progress.get(entity)?.rows ?? 0;
       this.#progress.set(entity, { state: 'done', table, rows, after: null, lastRow: null });
-    } else {
+    } else if (event.end === 'snapshot-begin') {
       this.#progress.set(entity, { state: 'reading', table, rows: 0, after: null, lastRow: null });
     }
   }
