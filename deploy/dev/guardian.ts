@@ -67,9 +67,9 @@ export function guardFolder(folder: string): void {
   tell(`folder ${folder}`);
 }
 
-/** A folder under the system's temporary folder that goes with this process and that every user may enter. */
-export async function temporaryFolder(name: string): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), `duolog-${name}-`));
+/** A folder under the system's temporary folder, or another, that goes with this process and that every user may enter. */
+export async function temporaryFolder(name: string, under: string = tmpdir()): Promise<string> {
+  const folder = await mkdtemp(join(under, `duolog-${name}-`));
   guardFolder(folder);
   await chmod(folder, 0o755);
   return folder;

@@ -13,12 +13,18 @@ export interface KafkaOptions {
   /** Broker settings on top of the ones for a single quick broker, e.g. `transaction.max.timeout.ms`. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
   readonly heapMegabytes?: number;
+  /** Where its folder is made; the system's temporary folder by default. */
+  readonly under?: string;
+  /** A port of this machine with a proxy on it: clients that come through `behindProxyPort` are sent there. */
+  readonly proxyPort?: number;
 }
 
 /** A real broker (KRaft, one node) on free ports, with its data in a temporary folder. */
 export interface LocalKafka {
   readonly brokers: readonly string[];
   readonly port: number;
+  /** The listener that names the proxy's port as its own; only there with `proxyPort`. */
+  readonly behindProxyPort: number;
   readonly logFile: string;
   readonly pid: number | undefined;
   /** Ends the process, keeps the data: `start()` goes on with them. */
@@ -56,12 +62,13 @@ const singleBroker = {
 /** Starts a Kafka broker of its own. @throws Error with the end of the broker's log when it does not come up. */
 export async function startKafka(options: KafkaOptions = {}): Promise<LocalKafka> {
   const jars = await ensureJars();
-  return withFreePorts(2, async ([port, controllerPort]) => {
-    if (port === undefined || controllerPort === undefined) throw new Error('No free port');
-    const folder = await temporaryFolder('kafka');
-    const kafka = new Broker(jars.kafka, folder, port, options.heapMegabytes ?? 512);
+  return withFreePorts(3, async ([port, controllerPort, behindProxyPort]) => {
+    if (port === undefined || controllerPort === undefined || behindProxyPort === undefined)
+      throw new Error('No free port');
+    const folder = await temporaryFolder('kafka', options.under);
+    const kafka = new Broker(jars.kafka, folder, port, behindProxyPort, options.heapMegabytes ?? 512);
     try {
-      await kafka.format(controllerPort, options.settings ?? {});
+      await kafka.format(controllerPort, options);
       await kafka.start();
       return kafka;
     } catch (error) {
@@ -80,6 +87,7 @@ class Broker implements LocalKafka {
     readonly jars: string,
     readonly folder: string,
     readonly port: number,
+    readonly behindProxyPort: number,
     readonly heapMegabytes: number,
   ) {
     this.brokers = [`127.0.0.1:${port}`];
@@ -90,13 +98,14 @@ class Broker implements LocalKafka {
     return this.#process?.pid;
   }
 
-  async format(controllerPort: number, settings: NonNullable<KafkaOptions['settings']>): Promise<void> {
+  async format(controllerPort: number, { settings, proxyPort }: KafkaOptions): Promise<void> {
     const all = {
       ...singleBroker,
       'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
       listeners: `PLAINTEXT://127.0.0.1:${this.port},CONTROLLER://127.0.0.1:${controllerPort}`,
       'advertised.listeners': `PLAINTEXT://127.0.0.1:${this.port}`,
       'log.dirs': join(this.folder, 'data'),
+      ...(proxyPort === undefined ? {} : this.#proxied(proxyPort, controllerPort)),
       ...settings,
     };
     const lines = Object.entries(all).map(([name, value]) => `${name}=${value}`);
@@ -106,6 +115,16 @@ class Broker implements LocalKafka {
     // One argument: an id that begins with a dash would be taken for an option.
     const format = ['kafka.tools.StorageTool', 'format', `--cluster-id=${cluster}`, '-c', this.#settingsFile];
     await run(javaCommand(), [...this.#javaArguments(128), ...format], { cwd: this.folder });
+  }
+
+  /** Clients of the second listener are always told the proxy's address; the broker itself goes past it. */
+  #proxied(proxyPort: number, controllerPort: number): Readonly<Record<string, string>> {
+    const own = `PLAINTEXT://127.0.0.1:${this.port}`;
+    return {
+      listeners: `${own},PROXIED://127.0.0.1:${this.behindProxyPort},CONTROLLER://127.0.0.1:${controllerPort}`,
+      'advertised.listeners': `${own},PROXIED://127.0.0.1:${proxyPort}`,
+      'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    };
   }
 
   async start(): Promise<void> {

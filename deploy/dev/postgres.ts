@@ -21,6 +21,8 @@ export interface PostgresOptions {
   readonly durable?: boolean;
   /** Server settings on top of the ones for logical decoding. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
+  /** Where its folder is made; the system's temporary folder by default. */
+  readonly under?: string;
 }
 
 /** A real Postgres server on a free port, with its data in a temporary folder. */
@@ -66,7 +68,7 @@ const stopSignals = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } a
 export async function startPostgres(options: PostgresOptions): Promise<LocalPostgres> {
   return withFreePorts(1, async ([port]) => {
     if (port === undefined) throw new Error('No free port');
-    const folder = await temporaryFolder(`postgres-${options.version}`);
+    const folder = await temporaryFolder(`postgres-${options.version}`, options.under);
     try {
       const user = await serverUser();
       const server = new Server(options, folder, port, user, await postgresBinaries(options.version, folder, user));
