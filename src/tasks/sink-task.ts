@@ -103,6 +103,7 @@ export class SinkTask implements Task {
     failPoint('sink.open.after-epoch');
     await this.publish(opened.unpublished);
     const progress = await this.startingPoint(opened);
+    this.storedLowest = progress.lowest;
     const tables = new Map(entities.map(({ entity, table }) => [entity, table]));
     this.reader = await log.reader([{ topic: this.topic, offset: progress.lowest }]);
     this.queue = new CommandQueue(progress, (entity) => tables.get(entity) ?? entity);
