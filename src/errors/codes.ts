@@ -102,6 +102,10 @@ export const ERROR_KINDS = {
     retry: 'operator',
     hint: 'A table that is written to has changed; run `duolog check`, correct table or configuration and start again.',
   },
+  SINK_TROUBLED: {
+    retry: 'backoff',
+    hint: 'The target is short of something (disk, memory, connections): see its log; commands wait in Kafka and nothing is lost.',
+  },
   SINK_UNREACHABLE: {
     retry: 'backoff',
     hint: 'The target does not answer; commands wait in Kafka and nothing is lost.',

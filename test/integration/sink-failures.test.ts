@@ -25,6 +25,7 @@ const SCHEMA = `
     BEGIN
       IF NEW.note LIKE 'refuse%' THEN RAISE EXCEPTION 'the note % is not allowed', NEW.note USING ERRCODE = 'P0001'; END IF;
       IF NEW.note LIKE 'swallow%' THEN RETURN NULL; END IF;
+      IF NEW.note LIKE 'raise%' THEN RAISE EXCEPTION USING ERRCODE = split_part(NEW.note, ' ', 2), MESSAGE = NEW.note; END IF;
       RETURN NEW;
     END $$;
   CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON guarded FOR EACH ROW EXECUTE FUNCTION guard();
@@ -173,6 +174,19 @@ describe.each(testedPostgres)('failing rows on Postgres %s', (version) => {
       { status: 'applied' },
     ]);
   });
+
+  // Codes that mean trouble of the server when the server itself says them.
+  test.each(['XX000', '53100', '58030', '25006', '08006', '57P01'])(
+    'a trigger that raises %s fails its own row, the rest is written',
+    async (code) => {
+      const outcomes = await apply(sink, [
+        update('guarded', '11', { note: 'note 11' }, { note: `raise ${code} ${SENTINEL}` }),
+        update('guarded', '12', {}, { note: `after ${code}` }),
+      ]);
+      expect(outcomes).toMatchObject([{ status: 'failed', code }, { status: 'applied' }]);
+      expect(JSON.stringify(outcomes)).not.toContain(SENTINEL);
+    },
+  );
 
   test('an error at COMMIT that names no row is isolated; the rest is committed with its progress', async () => {
     const batch = Array.from({ length: 20 }, (_, index) =>

@@ -8,7 +8,7 @@ import { CONDITIONS } from './sqlstates.js';
  * - lost: there is no connection any more
  * - locked: somebody holds a row that was waited for
  * - again: deadlock or serialization, the whole transaction may be tried again
- * - server: nothing to do with a row; the server is short of something or shutting down
+ * - server: nothing to do with a row; the server is short of something
  * - setup: a right, a table or a column is missing, or a trigger's statement is wrong
  * - row: the row itself is at fault
  */
@@ -20,13 +20,19 @@ export function failureKind(error: unknown): FailureKind {
   const { code } = error;
   if (code === '55P03') return 'locked';
   if (code === '40001' || code === '40P01') return 'again';
+  if (isRaised(error)) return 'row';
   if (/^(08|57P0)/.test(code)) return 'lost';
-  if (/^(53|58|XX|25)/.test(code)) return 'server';
+  if (/^(53|58|25|XX00[12])/.test(code)) return 'server';
   // A column has another type now: a new session makes new statements.
   if (error.routine === 'RevalidateCachedQuery') return 'server';
   // A policy of row-level security refuses rows, not the role.
   if (code === '42501') return error.routine === 'ExecWithCheckOptions' ? 'row' : 'setup';
   return /^(42|0A|3F)/.test(code) ? 'setup' : 'row';
+}
+
+/** A function's own words, about the row: it may use any code, also those of a server in trouble. */
+function isRaised({ routine, code }: pg.DatabaseError): boolean {
+  return routine === 'exec_stmt_raise' || code === 'XX000';
 }
 
 /**
@@ -93,7 +99,7 @@ export function sinkFailure(error: unknown, system: string, doing: string): Duol
     case '55P03':
       return new DuologError('SINK_BUSY', text);
     default:
-      return new DuologError('SINK_UNREACHABLE', text);
+      return new DuologError(/^(53|58|XX)/.test(code) ? 'SINK_TROUBLED' : 'SINK_UNREACHABLE', text);
   }
 }
 
