@@ -36,9 +36,12 @@ export class CommandQueue {
     return this.pending.size;
   }
 
-  /** Answered commands above the lowest unanswered one; bounded by whoever feeds the queue. */
+  /**
+   * Answered commands above the lowest unanswered one; bounded by whoever feeds the queue. None after a restart until that
+   * one has been read again: who waited at the bound would wait for ever.
+   */
   get answeredAhead(): number {
-    return this.answered.length;
+    return this.pending.size === 0 ? 0 : this.answered.length;
   }
 
   get deferred(): number {
@@ -98,7 +101,8 @@ export class CommandQueue {
         break;
       }
     }
-    const answered = [...this.answered, ...offsets].filter((offset) => offset > lowest).sort((a, b) => a - b);
+    // With nothing pending, what comes next may be one that was answered before a restart and is not read again yet.
+    const answered = [...this.answered, ...offsets].filter((offset) => offset >= lowest).sort((a, b) => a - b);
     return { lowest, answered };
   }
 

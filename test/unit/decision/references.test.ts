@@ -146,6 +146,26 @@ describe('rule 12: deletions', () => {
     expect(talk.command('crm')).toMatchObject({ operation: 'insert', set: { crm_email: 'b@x', crm_company: 'c2' } });
   });
 
+  it('a parent that lives again lets go the children that waited for it', () => {
+    const systems = { crm: {}, erp: {}, web: {} };
+    const talk = talkOf('newest', systems, ['erp', 'crm', 'web']);
+    talk.insert('crm', 'company', company('c1', 'Acme'));
+    talk.apply('erp', { id: 'e1' });
+    talk.apply('web', { id: 'w1' });
+    talk.delete('crm', 'company', company('c1', 'Acme'));
+    talk.fail('erp', { code: '23503', constraint: 'person_company_fkey' });
+    talk.fail('web', { code: '23503', constraint: 'person_company_fkey' });
+    // Known before the deletion, but only now in the stream (rule 14); then somebody puts another child under the parent.
+    const late = { commitTimeMicros: 1 };
+    talk.insert('erp', 'person', { id: 'f1', erp_email: 'a@x', erp_company: 'e1' }, late);
+    expect(talk.link('erp', 'person', 'f1').members['web']?.holds).toMatchObject([{ reason: 'parent-missing' }]);
+    talk.insert('erp', 'person', { id: 'f2', erp_email: 'b@x', erp_company: 'e1' });
+    expect(talk.link('erp', 'person', 'f1').members['web']).toMatchObject({
+      holds: [],
+      inFlight: { operation: 'insert' },
+    });
+  });
+
   it('rule 14: also where the deletion comes after the child, which its system had not seen', () => {
     const talk = talkOf('leading');
     talk.insert('crm', 'company', company('c1', 'Acme'));

@@ -1,0 +1,39 @@
+import { describe, expect, it } from 'vitest';
+import type { Command } from '../../src/connector/contract.js';
+import { CommandQueue } from '../../src/tasks/command-queue.js';
+
+/** I4: whatever a restart reads again, each command is answered once, and none is forgotten. */
+
+const command = (id: string): Command => ({
+  id,
+  link: 'l',
+  entity: 'company',
+  operation: 'update',
+  key: id,
+  set: {},
+  expect: {},
+  absent: [],
+  madeAtMicros: 0,
+});
+const offsetsOf = (queue: CommandQueue) => queue.batch(0, 100).map(({ offset }) => offset);
+const queueAt = (lowest: number, answered: number[]) => new CommandQueue({ lowest, answered }, (entity) => entity);
+
+describe('after a restart', () => {
+  it('nothing is ahead until the lowest unanswered command has been read again: the bound must not bar it', () => {
+    const queue = queueAt(5, [6, 7, 8]);
+    expect(queue.answeredAhead).toBe(0);
+    queue.add(5, command('five'));
+    expect(queue.answeredAhead).toBe(3);
+    for (const offset of [6, 7, 8, 9]) queue.add(offset, command(`c${offset}`));
+    expect(offsetsOf(queue)).toEqual([5, 9]);
+  });
+
+  it('an answered command not read again yet stays answered when all before it are', () => {
+    const queue = queueAt(5, [6, 7]);
+    queue.add(5, command('five'));
+    const progress = queue.progressAfter([5]);
+    const next = new CommandQueue(progress, (entity) => entity);
+    for (const offset of [6, 7, 8]) if (offset >= progress.lowest) next.add(offset, command(`c${offset}`));
+    expect(offsetsOf(next)).toEqual([8]);
+  });
+});
