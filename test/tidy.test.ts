@@ -117,6 +117,17 @@ describe('the folders know only whom they may know', () => {
     expect(offences).toEqual([]);
   });
 
+  it('the oracle of the kills shares no code with the product', () => {
+    const offences = sources
+      .filter(({ path }) => /^test\/kill\/(oracle|world|witness)\//.test(path))
+      .flatMap(({ path, imports }) =>
+        imports
+          .filter(({ file }) => /^(src|connectors)\//.test(file ?? ''))
+          .map(({ file }) => `${path} imports ${file}`),
+      );
+    expect(offences).toEqual([]);
+  });
+
   it('has no circle of imports', () => {
     expect(circles(sources)).toEqual([]);
   });

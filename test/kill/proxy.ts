@@ -123,7 +123,8 @@ function containsEndTxn(bytes: Buffer, transactionalId: string): boolean {
     const length = bytes.readInt32BE(at);
     if (length <= 0) return false;
     const request = bytes.subarray(at + 4, at + 4 + length);
-    if (request.length === length && request.readInt16BE(0) === END_TXN && request.includes(transactionalId)) return true;
+    if (request.length === length && request.readInt16BE(0) === END_TXN && request.includes(transactionalId))
+      return true;
     at += 4 + length;
   }
   return false;

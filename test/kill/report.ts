@@ -26,7 +26,11 @@ export interface Report {
   readonly edits: number;
   readonly largestTransaction: number;
   readonly faults: readonly KindReport[];
-  readonly brokenRounds: readonly { readonly seed: number; readonly fault: string; readonly violations: readonly string[] }[];
+  readonly brokenRounds: readonly {
+    readonly seed: number;
+    readonly fault: string;
+    readonly violations: readonly string[];
+  }[];
 }
 
 export function reportOf(results: readonly RoundResult[], seed: number, startedMs: number): Report {
@@ -78,7 +82,8 @@ function sum<T>(of: readonly T[], number: (each: T) => number): number {
 
 export function markdown(report: Report): string {
   const { broken, edits, faults, largestTransaction, minutes, rounds, seed, startedAt } = report;
-  const head = '| fault | rounds | not come about | edits | commands | decisions | takeover median / most (ms) | holds at the end | violations |';
+  const head =
+    '| fault | rounds | not come about | edits | commands | decisions | takeover median / most (ms) | holds at the end | violations |';
   const lines = faults.map((kind) => {
     const takeover = kind.takeoverMs === null ? '–' : `${kind.takeoverMs.median} / ${kind.takeoverMs.most}`;
     const holds = Object.entries(kind.holds).map(([reason, count]) => `${reason} ${count}`);

@@ -35,8 +35,11 @@ export class Round implements Faulty {
   readonly random: Random;
   readonly notes: string[] = [];
   private readonly began = Date.now();
-  private readonly watches: { readonly role: Role; readonly afterMs: number; readonly found: () => Promise<number | null> }[] =
-    [];
+  private readonly watches: {
+    readonly role: Role;
+    readonly afterMs: number;
+    readonly found: () => Promise<number | null>;
+  }[] = [];
   private atRest: (() => Promise<readonly Violation[]>)[] = [];
 
   constructor(

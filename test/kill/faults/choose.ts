@@ -63,7 +63,10 @@ export class FaultDeck {
   next(): Fault {
     if (this.#left.length === 0) {
       const random = new Random(this.seed + 7919 * this.#round++);
-      this.#left = this.#faults.map((fault) => ({ fault, at: random.next() })).toSorted((a, b) => a.at - b.at).map(({ fault }) => fault);
+      this.#left = this.#faults
+        .map((fault) => ({ fault, at: random.next() }))
+        .toSorted((a, b) => a.at - b.at)
+        .map(({ fault }) => fault);
     }
     return this.#left.pop()!;
   }

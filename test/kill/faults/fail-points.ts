@@ -13,7 +13,12 @@ export function roleOf(point: FailPoint): Role {
 
 /** Points passed at every start, or seldom: the first passing has to do. */
 function passing(point: FailPoint, round: Faulty): number {
-  if (/\.open\.|trim|flush|snapshot|^sink\.commit\.(before-begin|after-begin|after-send|after-offsets|before-end|after-end)$/.test(point)) return 1;
+  if (
+    /\.open\.|trim|flush|snapshot|^sink\.commit\.(before-begin|after-begin|after-send|after-offsets|before-end|after-end)$/.test(
+      point,
+    )
+  )
+    return 1;
   return round.random.weighted([
     [1, 2],
     [round.random.between(2, 12), 3],
@@ -109,4 +114,6 @@ async function within(condition: () => boolean): Promise<boolean> {
 }
 
 /** Points inside or around the commits, where freezing is of interest. */
-export const COMMIT_POINTS: readonly FailPoint[] = FAIL_POINTS.filter((point) => /\.(commit|flush|decide|acknowledge)\./.test(point));
+export const COMMIT_POINTS: readonly FailPoint[] = FAIL_POINTS.filter((point) =>
+  /\.(commit|flush|decide|acknowledge)\./.test(point),
+);

@@ -103,7 +103,11 @@ export function loseCommit(system: SystemName): Fault {
       lost++;
       if (lost === 1) round.lost('sink');
     });
-    return untilLost(round, () => lost >= wanted, () => (proxy.watch = null));
+    return untilLost(
+      round,
+      () => lost >= wanted,
+      () => (proxy.watch = null),
+    );
   });
 }
 
@@ -117,7 +121,11 @@ export function loseEndTxn(role: Role): Fault {
       lost++;
       if (lost === 1) round.lost(role);
     });
-    return untilLost(round, () => lost >= wanted, () => (proxy.watch = null));
+    return untilLost(
+      round,
+      () => lost >= wanted,
+      () => (proxy.watch = null),
+    );
   });
 }
 
@@ -173,7 +181,11 @@ const FAKETIME = [
 ];
 
 /** A role's wall clock jumps by an hour, forth and back, while it works (libfaketime). */
-export function stepClock(role: Role, exists: (path: string) => boolean, write: (path: string, text: string) => void): Fault {
+export function stepClock(
+  role: Role,
+  exists: (path: string) => boolean,
+  write: (path: string, text: string) => void,
+): Fault {
   return fault(`clock of the ${role} stepped`, async (round) => {
     const library = FAKETIME.find(exists);
     if (library === undefined) return 'skipped: libfaketime is not installed';

@@ -155,9 +155,7 @@ export class Accounts {
   private wasThere(deletion: AuditEntry, system: string, entity: EntityName, key: string): boolean {
     const first = this.entriesOf
       .get(recordName(system, entity, key))
-      ?.findLast(
-        (each) => !isPresent(tableOfEntry(each), each.before) && isPresent(tableOfEntry(each), each.after),
-      );
+      ?.findLast((each) => !isPresent(tableOfEntry(each), each.before) && isPresent(tableOfEntry(each), each.after));
     return first === undefined || first.timeMs < deletion.timeMs;
   }
 }

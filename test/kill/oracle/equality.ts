@@ -22,7 +22,8 @@ export function verifyEquality(databases: Databases, told: ToldTopics): Violatio
     for (const [system, key] of Object.entries(canonical.keys)) {
       const name = recordName(system, canonical.entity, key);
       const other = linkOfRecord.get(name);
-      if (other !== undefined) violations.push({ rule: 'I9', message: `${name} is in ${other} and ${canonical.link}`, record: name });
+      if (other !== undefined)
+        violations.push({ rule: 'I9', message: `${name} is in ${other} and ${canonical.link}`, record: name });
       linkOfRecord.set(name, canonical.link);
     }
     for (const system of SYSTEMS) violations.push(...verifyMember(databases, told, canonical, system));
@@ -60,7 +61,13 @@ function verifyMember(
   if (hold !== undefined && !(hold.reason === 'duplicate' && key !== undefined)) return [];
   const table = tableOf(system, entity);
   if (key === undefined) {
-    return [{ rule: 'I11', message: `${link} (${entity}) is not in ${system}, and no hold says why`, record: anyRecord(canonical) }];
+    return [
+      {
+        rule: 'I11',
+        message: `${link} (${entity}) is not in ${system}, and no hold says why`,
+        record: anyRecord(canonical),
+      },
+    ];
   }
   const record = recordName(system, entity, key);
   const row = databases[system][entity].get(key);

@@ -84,7 +84,8 @@ function verifyPositions(told: ToldTopics): Violation[] {
   const violations: Violation[] = [];
   for (const { system, entity, position, offset } of told.changes) {
     const name = `${system} ${entity} ${position}`;
-    if (seen.has(name)) violations.push({ rule: 'I2', message: `${system}.${entity} tells ${position} again at offset ${offset}` });
+    if (seen.has(name))
+      violations.push({ rule: 'I2', message: `${system}.${entity} tells ${position} again at offset ${offset}` });
     seen.add(name);
   }
   for (const gap of told.gaps) violations.push({ rule: 'witness', message: gap });
@@ -99,7 +100,8 @@ function verifyCommands(told: ToldTopics): Violation[] {
     const answered = answers.get(command) ?? 0;
     // An outcome topic may tell an answer again after a crash; what a change topic tells, it tells once.
     const again = told.outcomes.has(command) && answered > 1 && answered === told.outcomes.get(command);
-    if (answered !== 1 && !again) violations.push({ rule: 'I4', message: `the command ${command} was answered ${answered} times` });
+    if (answered !== 1 && !again)
+      violations.push({ rule: 'I4', message: `the command ${command} was answered ${answered} times` });
   }
   return violations;
 }

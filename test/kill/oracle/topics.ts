@@ -73,8 +73,11 @@ export class ToldTopics {
   records = 0;
   lastArrivalMs = Date.now();
   private undecoded: WitnessedRecord[] = [];
-  private readonly firstAfter: { readonly matches: (topic: string) => boolean; readonly afterMs: number; found: number | null }[] =
-    [];
+  private readonly firstAfter: {
+    readonly matches: (topic: string) => boolean;
+    readonly afterMs: number;
+    found: number | null;
+  }[] = [];
   private readonly last = new Map<string, number>();
   readonly gaps: string[] = [];
 
@@ -90,7 +93,8 @@ export class ToldTopics {
     if (last !== undefined && record.offset <= last) this.gaps.push(`${record.topic} told ${record.offset} again`);
     this.last.set(record.topic, record.offset);
     for (const watch of this.firstAfter) {
-      if (watch.found === null && record.timeMs > watch.afterMs && watch.matches(record.topic)) watch.found = record.timeMs;
+      if (watch.found === null && record.timeMs > watch.afterMs && watch.matches(record.topic))
+        watch.found = record.timeMs;
     }
     if (record.key !== null || record.value !== null) this.undecoded.push(record);
   }
@@ -166,9 +170,10 @@ export class ToldTopics {
       this.links.set(link, { link, entity, fields: null, keys: this.links.get(link)?.keys ?? {} });
       return;
     }
-    const told = await this.avro.read<{ readonly fields: Record<string, unknown>; readonly keys: Record<string, string> }>(
-      value,
-    );
+    const told = await this.avro.read<{
+      readonly fields: Record<string, unknown>;
+      readonly keys: Record<string, string>;
+    }>(value);
     const fields = Object.fromEntries(Object.entries(told.fields).map(([name, each]) => [name, toldValue(each)]));
     this.links.set(link, { link, entity, fields, keys: told.keys });
     for (const [system, record] of Object.entries(told.keys)) {

@@ -207,6 +207,10 @@ export function topicsOf(prefix: string): { readonly read: readonly string[]; re
       ...commands.filter((topic) => topic.endsWith('.erp') || topic.endsWith('.crm')),
       `${prefix}.outcome.customers.erp`,
     ],
-    counted: [`${prefix}.state.customers`, `${prefix}.control.customers`, ...SYSTEMS.map((s) => `${prefix}.position.${s}`)],
+    counted: [
+      `${prefix}.state.customers`,
+      `${prefix}.control.customers`,
+      ...SYSTEMS.map((s) => `${prefix}.position.${s}`),
+    ],
   };
 }

@@ -33,7 +33,9 @@ export function userPool(url: string): pg.Pool {
     application_name: 'users',
     connectionTimeoutMillis: 3_000,
   });
+  // A session that ends with its server is part of the game, whether it is at work or not.
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
 }
 
@@ -163,7 +165,9 @@ export class Users {
     const vat = this.#vat(random);
     const email = random.chance(0.6) ? `E${random.below(60)}` : this.#token();
     const crm = system === 'crm';
-    const parent = crm ? '(SELECT max(comp_id) FROM company WHERE comp_vat = $2)' : '(SELECT max(id) FROM customer WHERE vat = $2)';
+    const parent = crm
+      ? '(SELECT max(comp_id) FROM company WHERE comp_vat = $2)'
+      : '(SELECT max(id) FROM customer WHERE vat = $2)';
     const [table, key, name, mail, company] = crm
       ? ['person', 'pers_id', 'pers_name', 'pers_email', 'pers_company']
       : ['contact', 'id', 'name', 'email', 'customer'];
@@ -197,7 +201,10 @@ export class Users {
           this.#token(),
         ]));
       default:
-        await this.pools.crm.query('INSERT INTO note (note_author, note_text) VALUES ($1, $2)', [author, this.#token()]);
+        await this.pools.crm.query('INSERT INTO note (note_author, note_text) VALUES ($1, $2)', [
+          author,
+          this.#token(),
+        ]);
     }
   }
 

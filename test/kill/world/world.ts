@@ -122,8 +122,12 @@ async function dropDatabase(url: string, name: string): Promise<void> {
   await client.connect();
   try {
     await eventually(async () => {
-      await client.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = $1', [name]);
-      await client.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = $1', [name]);
+      await client.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = $1', [
+        name,
+      ]);
+      await client.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = $1', [
+        name,
+      ]);
       return true;
     });
     await client.query(`DROP DATABASE ${name} WITH (FORCE)`);
