@@ -4,7 +4,7 @@ import { bad, good, warning } from './check-server.js';
 import { parseTableName, quoteTable } from './names.js';
 import { missingRights } from './rights.js';
 import type { QuerySession } from './session.js';
-import { BOOKKEEPING_STATEMENTS, bookkeepingGrant } from './sink/bookkeeping.js';
+import { BOOKKEEPING_STATEMENTS, BOOKKEEPING_TABLE, bookkeepingGrant } from './sink/bookkeeping.js';
 
 /** Rights on tables, column by column, and on the sequences that give keys. */
 export async function checkRights(session: QuerySession, entities: readonly EntitySystemPlan[]): Promise<Finding[]> {
@@ -59,7 +59,7 @@ async function checkSequences(session: QuerySession, plan: EntitySystemPlan): Pr
 /** The table of the sinks: there and ours to write, or ours to make. */
 export async function checkBookkeeping(session: QuerySession): Promise<Finding[]> {
   const [row] = await session.query(
-    `SELECT quote_ident(current_user), (to_regclass('duolog.sink') IS NOT NULL)::text,
+    `SELECT quote_ident(current_user), (${BOOKKEEPING_TABLE} IS NOT NULL)::text,
             has_database_privilege(current_database(), 'CREATE')::text, n.oid IS NOT NULL AND has_schema_privilege(n.oid, 'CREATE')
        FROM (SELECT 1) AS one LEFT JOIN pg_namespace n ON n.nspname = 'duolog'`,
   );
@@ -74,14 +74,14 @@ export async function checkBookkeeping(session: QuerySession): Promise<Finding[]
     ];
   }
   const [rights] = await session.query(
-    `SELECT (has_schema_privilege('duolog', 'USAGE') AND has_table_privilege('duolog.sink', 'SELECT')
-       AND has_table_privilege('duolog.sink', 'INSERT') AND has_table_privilege('duolog.sink', 'UPDATE'))::text`,
+    `SELECT (has_schema_privilege('duolog', 'USAGE') AND has_table_privilege(t, 'SELECT')
+       AND has_table_privilege(t, 'INSERT') AND has_table_privilege(t, 'UPDATE'))::text FROM ${BOOKKEEPING_TABLE} AS sink (t)`,
   );
   if (rights![0] === 'true') return [good('bookkeeping', 'the table duolog.sink is there')];
   return [bad('bookkeeping', `${role} may not write the table duolog.sink`, bookkeepingGrant(role!))];
 }
 
 export async function planBookkeeping(session: QuerySession): Promise<readonly string[]> {
-  const [row] = await session.query(`SELECT to_regclass('duolog.sink')::text`);
-  return row![0] === null ? BOOKKEEPING_STATEMENTS : [];
+  const [row] = await session.query(`SELECT (${BOOKKEEPING_TABLE} IS NULL)::text`);
+  return row![0] === 'true' ? BOOKKEEPING_STATEMENTS : [];
 }

@@ -16,6 +16,7 @@ import { describeTables } from './catalogue.js';
 import { checkPostgres, planPostgres } from './check.js';
 import { clientConfig, type PostgresConnection } from './connection.js';
 import { sourceFailure } from './failure.js';
+import { parseTableName, quoteTable } from './names.js';
 import { QuerySession } from './session.js';
 import { PostgresSink } from './sink.js';
 import { PostgresSource } from './source.js';
@@ -58,6 +59,12 @@ class PostgresCatalogue implements Catalogue {
       session.use((client) => describeTables(client, this.system, entities)),
     );
     return described.map((table) => table.shape);
+  }
+
+  async hasRows(table: string): Promise<boolean> {
+    const statement = `SELECT EXISTS (SELECT FROM ${quoteTable(parseTableName(table))})::text`;
+    const rows = await this.#ask((session) => session.query(statement));
+    return rows[0]?.[0] === 'true';
   }
 
   async check(entities: readonly EntitySystemPlan[], use: SystemUse): Promise<readonly Finding[]> {

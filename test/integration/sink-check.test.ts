@@ -77,6 +77,24 @@ describe.each(testedPostgres)('check and plan on Postgres %s', (version) => {
     );
   });
 
+  test('a role that may not even enter the schema duolog: check and the sink name the grant, and it mends', async () => {
+    await (await fixture.opened(...entities)).close();
+    for (const { check: what, statement } of wrong(await check())) {
+      if (what !== 'bookkeeping') await fixture.user.query(statement!);
+    }
+    const [left, ...others] = wrong(await check());
+    expect(others).toEqual([]);
+    expect(left).toMatchObject({ check: 'bookkeeping', statement: expect.stringContaining('GRANT USAGE ON SCHEMA') });
+    const sink = fixture.sink(entities, roleUrl);
+    await expect(sink.open(BIRTH)).rejects.toMatchObject({
+      code: 'SINK_RIGHTS',
+      hint: expect.stringContaining(left!.statement!),
+    });
+    await fixture.user.query(left!.statement!);
+    expect(wrong(await check())).toEqual([]);
+    await sink.open(BIRTH);
+  });
+
   test('rights on columns are told column by column', async () => {
     await fixture.sql(
       `GRANT SELECT, INSERT, DELETE ON company TO ${role}; GRANT UPDATE (name, vat) ON company TO ${role}`,

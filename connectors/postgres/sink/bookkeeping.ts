@@ -24,9 +24,11 @@ export const BOOKKEEPING_STATEMENTS: readonly string[] = [
   `COMMENT ON TABLE duolog.sink IS 'How far each Duolog sink has come, written in the transaction of its data; epoch and pid name the one process that may write'`,
 ];
 
-export const BOOKKEEPING_MISSING: Statement = {
-  text: `SELECT to_regclass('duolog.sink') IS NULL`,
-};
+/** By the catalogue, which everybody may read: a role without rights on the schema gets an answer too. */
+export const BOOKKEEPING_TABLE = `(SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE n.nspname = 'duolog' AND c.relname = 'sink')`;
+
+export const BOOKKEEPING_MISSING: Statement = { text: `SELECT ${BOOKKEEPING_TABLE} IS NULL` };
 
 /** Two sinks of one database that open for the first time must not both create the table. */
 export const BOOKKEEPING_LOCK: Statement = { text: `SELECT pg_advisory_xact_lock(hashtext('duolog.sink'))` };

@@ -39,7 +39,7 @@ export const CONDITIONS: Readonly<Record<string, string>> = {
   '40001': 'it clashed with another transaction, again and again',
   '40P01': 'it met a deadlock, again and again',
   '428C9': 'the column only takes values that the database generates',
-  '42501': 'the row is not allowed for this role',
+  '42501': 'the role has no right to it',
   '42703': 'a column is missing',
   '42883': 'a function is missing',
   '42P01': 'a table is missing',
