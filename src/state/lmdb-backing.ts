@@ -40,16 +40,22 @@ export class LmdbBacking implements StateBacking {
 
   indexed(entry: string, after: string | null, limit: number): string[] {
     const short = shortened(entry);
-    // Most questions have no answer, which is known soonest this way.
-    if (this.index.get(short) === undefined) return [];
+    // Most questions have no answer, or ask for the first, which is known soonest this way.
+    const first = this.index.get(short);
+    if (first === undefined) return [];
+    if (limit === 1 && after === null) return [this.full(first)];
     const start = after === null ? {} : { start: shortened(after) };
     const found: string[] = [];
     for (const value of this.index.getValues(short, start)) {
       if (found.length >= limit) break;
-      const full = value.length < SHORTENED_LENGTH ? value : (this.fullKeys.get(value) ?? value);
+      const full = this.full(value);
       if (full !== after) found.push(full);
     }
     return found;
+  }
+
+  private full(key: string): string {
+    return key.length < SHORTENED_LENGTH ? key : (this.fullKeys.get(key) ?? key);
   }
 
   write({ records, index }: BackingBatch, meta: StoreMeta): void {

@@ -19,13 +19,17 @@ export interface StoreLimits {
   readonly cachedRecords: number;
 }
 
-export const STORE_LIMITS: StoreLimits = { flushTransactions: 20, flushRecords: 1000, cachedRecords: 4000 };
+/** Records change in quick succession (a change, then its outcome): what is written later is written less often. */
+export const STORE_LIMITS: StoreLimits = { flushTransactions: 20, flushRecords: 8000, cachedRecords: 4000 };
 
 const NO_ENTRIES: readonly string[] = [];
 
 interface Entry<T> {
   readonly record: T | null;
-  readonly bytes: Buffer | null;
+  /** Null until sealed, and for a tombstone. */
+  bytes: Buffer | null;
+  /** The record's index entries. */
+  readonly entries: readonly string[];
 }
 
 /** Changes above the backing: what was put or deleted, and what that does to the index. */
@@ -109,12 +113,25 @@ export class StateStore<T> implements State<T> {
     const limit = options.limit ?? Number.MAX_SAFE_INTEGER;
     const changes = this.changesOf(entry);
     if (changes === null) return this.backing.indexed(entry, after, limit);
-    // As many more as the layers may take away, so that enough are left.
-    const stored = this.backing.indexed(entry, after, limit + changes.size).filter((key) => changes.get(key) !== false);
-    const keys = new Set(stored);
-    // Beyond the last stored key that was asked for, others may lie between: those come with the next page.
-    for (const [key, there] of changes) if (there && (after === null || compareKeys(key, after) > 0)) keys.add(key);
-    return [...keys].sort(compareKeys).slice(0, limit);
+    const found: string[] = [];
+    /** Everything stored up to here has been looked at; null: all there is. */
+    let until: string | null = after;
+    for (;;) {
+      const page = this.backing.indexed(entry, until, limit);
+      for (const key of page) if (changes.get(key) !== false) found.push(key);
+      until = page.length < limit ? null : page[page.length - 1]!;
+      if (until === null || found.length >= limit) break;
+    }
+    const stored = found.length;
+    const known = new Set(found);
+    for (const [key, there] of changes) {
+      if (!there || known.has(key)) continue;
+      if (after !== null && compareKeys(key, after) <= 0) continue;
+      // What lies behind comes with the next page.
+      if (until === null || compareKeys(key, until) < 0) found.push(key);
+    }
+    if (found.length > stored) found.sort(compareKeys);
+    return found.length > limit ? found.slice(0, limit) : found;
   }
 
   /** Nothing but this record has been put since the last seal. */
@@ -127,10 +144,9 @@ export class StateStore<T> implements State<T> {
   seal(): StateChange[] {
     const layer = this.current;
     const changes: StateChange[] = [];
-    for (const [key, { record }] of layer.records) {
-      const bytes = record === null ? null : this.codec.encode(record);
-      layer.records.set(key, { record, bytes });
-      changes.push({ key, bytes });
+    for (const [key, entry] of layer.records) {
+      if (entry.record !== null) entry.bytes = this.codec.encode(entry.record);
+      changes.push({ key, bytes: entry.bytes });
     }
     this.committing.push(layer);
     this.current = new Layer();
@@ -205,29 +221,29 @@ export class StateStore<T> implements State<T> {
   }
 
   private replace(key: string, record: T | null, bytes: Buffer | null): void {
-    const before = this.get(key);
     const { current } = this;
-    const old = before === undefined ? NO_ENTRIES : this.codec.indexEntries(before);
+    const old = this.entriesOf(key);
     const now = record === null ? NO_ENTRIES : this.codec.indexEntries(record);
-    // Most changes leave most entries as they are.
-    for (const entry of old) if (!now.includes(entry)) current.markIndex(entry, key, false);
-    for (const entry of now) if (!old.includes(entry)) current.markIndex(entry, key, true);
-    current.records.set(key, { record, bytes });
+    // Most changes leave all entries as they are.
+    if (!sameTexts(old, now)) {
+      for (const entry of old) if (!now.includes(entry)) current.markIndex(entry, key, false);
+      for (const entry of now) if (!old.includes(entry)) current.markIndex(entry, key, true);
+    }
+    current.records.set(key, { record, bytes, entries: now });
   }
 
-  /** What the layers say of an index entry, newest last; null where they say nothing, which is usual. */
+  private entriesOf(key: string): readonly string[] {
+    const layered = this.layered(key);
+    if (layered !== undefined) return layered.entries;
+    const stored = this.get(key);
+    return stored === undefined ? NO_ENTRIES : this.codec.indexEntries(stored);
+  }
+
+  /** What the layers say of an index entry; null where they say nothing, which is usual. */
   private changesOf(entry: string): ReadonlyMap<string, boolean> | null {
-    let changes: Map<string, boolean> | null = null;
-    const add = (layer: Layer<T>) => {
-      const keys = layer.index.get(entry);
-      if (keys === undefined) return;
-      changes ??= new Map();
-      for (const [key, there] of keys) changes.set(key, there);
-    };
-    add(this.committedLayer);
-    for (const layer of this.committing) add(layer);
-    add(this.current);
-    return changes;
+    let changes: ReadonlyMap<string, boolean> | null = this.committedLayer.index.get(entry) ?? null;
+    for (const { index } of this.committing) changes = newest(changes, index.get(entry));
+    return newest(changes, this.current.index.get(entry));
   }
 
   private layered(key: string): Entry<T> | undefined {
@@ -253,4 +269,16 @@ export class StateStore<T> implements State<T> {
     this.cache.delete(key);
     this.cacheBefore.delete(key);
   }
+}
+
+function sameTexts(left: readonly string[], right: readonly string[]): boolean {
+  return left.length === right.length && left.every((text, at) => text === right[at]);
+}
+
+function newest(
+  older: ReadonlyMap<string, boolean> | null,
+  newer: ReadonlyMap<string, boolean> | undefined,
+): ReadonlyMap<string, boolean> | null {
+  if (newer === undefined) return older;
+  return older === null ? newer : new Map([...older, ...newer]);
 }

@@ -1,0 +1,80 @@
+import type { Log, LogProducer, LogReader, LogRecord, LogTransaction, PollOptions } from '../src/log/contract.js';
+
+/** A log in memory for one task alone: no broker, no network, so that what is measured is the task. */
+export class StageLog {
+  readonly topics = new Map<string, LogRecord[]>();
+  /** Sees what a task commits. */
+  onCommit: (transaction: LogTransaction) => void = () => undefined;
+  messages = 0;
+  bytes = 0;
+  /** Topics whose records nobody reads again: counted, not kept. */
+  constructor(private readonly dropped: (topic: string) => boolean) {}
+
+  append(topic: string, key: Buffer | null, value: Buffer | null): void {
+    const records = this.recordsOf(topic);
+    records.push({ topic, offset: records.length, key, value, timestampMs: 0 });
+  }
+
+  /** What the tasks ask of a log and nothing else. */
+  asLog(): Log {
+    const producer: LogProducer = {
+      commit: async (transaction) => this.commit(transaction),
+      close: async () => undefined,
+    };
+    const log: Pick<Log, 'producer' | 'reader' | 'readToEnd' | 'bounds' | 'clusterId' | 'offsetAt' | 'trim'> = {
+      producer: async () => producer,
+      reader: async (start) => this.reader(start),
+      readToEnd: async (topic, offset, onRecords) => {
+        const records = this.recordsOf(topic).slice(offset);
+        if (records.length > 0) await onRecords(records);
+        return this.ends.get(topic) ?? this.recordsOf(topic).length;
+      },
+      bounds: async (topic) => ({ earliest: 0, end: this.ends.get(topic) ?? this.recordsOf(topic).length }),
+      clusterId: async () => 'bench',
+      offsetAt: async () => null,
+      trim: async () => undefined,
+    };
+    return log as Log;
+  }
+
+  private readonly ends = new Map<string, number>();
+
+  private async commit(transaction: LogTransaction): Promise<{ readonly offsets: ReadonlyMap<string, number> }> {
+    const offsets = new Map<string, number>();
+    for (const { topic, messages } of transaction.sends) {
+      this.messages += messages.length;
+      for (const { key, value } of messages) this.bytes += (key?.length ?? 0) + (value?.length ?? 0);
+      const end = (this.ends.get(topic) ?? 0) + messages.length;
+      this.ends.set(topic, end);
+      offsets.set(topic, end);
+      if (!this.dropped(topic)) for (const { key, value } of messages) this.append(topic, key, value);
+    }
+    this.onCommit(transaction);
+    return { offsets };
+  }
+
+  private reader(start: readonly { readonly topic: string; readonly offset: number }[]): LogReader {
+    const places = start.map((place) => ({ ...place }));
+    return {
+      poll: async ({ maxRecords }: PollOptions) => {
+        const taken: LogRecord[] = [];
+        for (const place of places) {
+          const records = this.recordsOf(place.topic).slice(place.offset, place.offset + maxRecords - taken.length);
+          place.offset += records.length;
+          for (const record of records) taken.push(record);
+        }
+        return taken;
+      },
+      position: (topic) => this.recordsOf(topic).length,
+      pause: () => undefined,
+      resume: () => undefined,
+      close: async () => undefined,
+    };
+  }
+
+  private recordsOf(topic: string): LogRecord[] {
+    let records = this.topics.get(topic);
+    if (records === undefined) this.topics.set(topic, (records = []));
+    return records;
+  }
+}
