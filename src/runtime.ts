@@ -17,7 +17,9 @@ import { compilePlans, tablesNeeded } from './plan/compile.js';
 import type { SyncPlan } from './plan/plan.js';
 import { systemClock } from './tasks/clock.js';
 import { DuologMetrics } from './tasks/metrics.js';
-import { Places, type Role } from './tasks/places.js';
+import { pendingRequests, type PendingRequest } from './tasks/pending-requests.js';
+import { capturedSystems, Places, type Role } from './tasks/places.js';
+import { RequestReader } from './tasks/requests.js';
 import type { TaskStatus } from './tasks/task-loop.js';
 import { topicSpecs } from './tasks/topic-specs.js';
 import { createConnector } from '../connectors/registry.js';
@@ -42,6 +44,8 @@ export interface Duolog {
   status(): DuologStatus;
   /** Finishes the transactions in hand and lets go of everything; returns within about ten seconds whatever hangs. */
   stop(): Promise<void>;
+  /** Resyncs that were asked for and not taken up yet; null where Kafka does not tell in time. */
+  requests(): Promise<readonly PendingRequest[] | null>;
 }
 
 export interface DuologStatus {
@@ -100,6 +104,9 @@ function run(
     context: {
       log,
       registry: new HttpSchemaRegistry(registryOptions(configuration.kafka)),
+  const topics = new TopicNames(prefix);
+  const registry = new HttpSchemaRegistry(registryOptions(configuration.kafka));
+  const requests = new RequestReader({ log, registry, topics });
       topics: new TopicNames(prefix),
       prefix,
       clock: systemClock,
@@ -127,6 +134,7 @@ async function shapes(
   connectors: ReadonlyMap<string, Connector>,
 ): Promise<readonly TableShape[]> {
   const needed = tablesNeeded(configuration);
+    requests: () => pendingRequests(requests, capturedSystems(plans)),
   const perSystem = await Promise.all(
     Array.from(connectors, async ([name, connector]) => {
       const references = needed.filter(({ system }) => system === name);

@@ -7,8 +7,6 @@ export interface PositionRecord {
   readonly position: string;
   /** Microseconds since 1970. */
   readonly time: number;
-  /** The last request for a resync that the source has taken up. */
-  readonly request: string | null;
 }
 
 /** Somebody's wish that a system be compared with what is known (`schemas/request.avsc`). */
@@ -21,6 +19,8 @@ export interface RequestRecord {
   readonly time: number;
   /** By topic: its end when this was asked. */
   readonly ends: Readonly<Record<string, number>>;
+  /** In the source's answer: when it took the request up. */
+  readonly taken: number | null;
 }
 
 /** A quiet system's time, or a stream task's word of itself (`schemas/heartbeat.avsc`). */
@@ -57,10 +57,8 @@ export function positionEncoder(encoders: Encoders, topic: string): Promise<Enco
   return encoders.register<PositionRecord>(topic, 'value', schemaFile('position'));
 }
 
-/** A record of an earlier version knows of no request. */
 export function positionOf(decoded: Decoded): PositionRecord {
-  const record = decoded.value as PositionRecord;
-  return record.request === undefined ? { ...record, request: null } : record;
+  return decoded.value as PositionRecord;
 }
 
 export function requestEncoder(encoders: Encoders, topic: string): Promise<Encoder<RequestRecord>> {

@@ -3,6 +3,7 @@ import { DuologError } from '../errors/duolog-error.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { createOutput, type Output } from './output.js';
 import type { Role, RunOptions } from './run.js';
+import type { ResyncOptions } from './resync.js';
 import type { StatusOptions } from './status.js';
 import { version } from './version.js';
 
@@ -42,7 +43,7 @@ async function guarded<Options>(action: Action<Options>, options: Options & Comm
   }
 }
 
-const USAGE_CODES: ReadonlySet<string> = new Set(['CONFIG_INVALID', 'CONFIG_NOT_FOUND']);
+const USAGE_CODES: ReadonlySet<string> = new Set(['CONFIG_INVALID', 'CONFIG_NOT_FOUND', 'NAME_UNKNOWN']);
 
 type Wrap = <Options>(action: Action<Options>) => (options: Options & CommonOptions) => Promise<void>;
 
@@ -68,6 +69,16 @@ function createProgram(wrap: Wrap): Command {
   add(program, 'status', 'Show what a running process is doing.')
     .option('--url <url>', 'address of its API; by default the one of the configuration')
     .action(wrap<StatusOptions>(async (options, output) => (await import('./status.js')).status(options, output)));
+  add(
+    program,
+    'resync',
+    'Have a system read again and compared with what is known, after changes or commands were lost.',
+  )
+    .argument('<system>', 'the system, as the configuration names it')
+    .option('--entity <entities...>', 'only these entities')
+    .action((system: string, options: ResyncOptions & CommonOptions) =>
+      wrap<ResyncOptions>(async (each, output) => (await import('./resync.js')).resync(system, each, output))(options),
+    );
   return program;
 }
 

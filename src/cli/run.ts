@@ -93,7 +93,10 @@ async function serve({ loaded, logger, options }: Run, duolog: Duolog): Promise<
     metrics: duolog.metrics.registry,
     healthy: () => healthy,
     readiness: () => readiness(duolog.status().tasks, Date.now() - startedMs, kafka.sessionTimeoutMs),
-    status: () => ({ version: version(), roles: options.roles, startedMs, ...describeStatus(duolog.status()) }),
+    status: async () => {
+      const requests = await duolog.requests();
+      return { version: version(), roles: options.roles, startedMs, ...describeStatus(duolog.status(), requests) };
+    },
   });
   logger.info({ url: api.url }, 'API listens');
   return api;

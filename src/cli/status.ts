@@ -2,6 +2,7 @@ import { loadConfiguration } from '../config/load.js';
 import type { SourceStatus } from '../connector/contract.js';
 import { DuologError } from '../errors/duolog-error.js';
 import type { DuologStatus } from '../runtime.js';
+import type { PendingRequest } from '../tasks/pending-requests.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { describeError, type Output } from './output.js';
 
@@ -24,17 +25,19 @@ export interface ShownStatus {
   readonly sources: Readonly<Record<string, SourceStatus>>;
   /** By sync, entity and reason. */
   readonly holds: DuologStatus['holds'];
+  /** Resyncs that were asked for and not taken up yet; null where Kafka does not tell. */
+  readonly requests: readonly PendingRequest[] | null;
 }
 
 /** A status as JSON: errors in words, no values of records. */
-export function describeStatus(status: DuologStatus): ShownStatus {
+export function describeStatus(status: DuologStatus, requests: ShownStatus['requests']): ShownStatus {
   const tasks = status.tasks.map(({ name, phase, restarts, error }) => ({
     name,
     phase,
     restarts,
     error: error === null ? null : describeError(error),
   }));
-  return { prefix: status.prefix, tasks, sources: status.sources, holds: status.holds };
+  return { prefix: status.prefix, tasks, sources: status.sources, holds: status.holds, requests };
 }
 
 /** `duolog status`: asks the running process's API. */
@@ -78,6 +81,10 @@ function print(shown: ShownStatus, output: Output): void {
     if (error !== null) output.line(`    ${paint('red', error.code)} ${error.message} ${error.hint}`);
   }
   for (const [system, source] of Object.entries(shown.sources)) output.line(`  ${system}: ${sourceText(source)}`);
+  for (const { system, entities, askedAtMicros } of shown.requests ?? []) {
+    const since = new Date(askedAtMicros / 1000).toISOString();
+    output.line(`  ${system}: a resync of ${entities?.join(', ') ?? 'all'} waits for its source since ${since}`);
+  }
   for (const [sync, entities] of Object.entries(shown.holds)) {
     for (const [entity, reasons] of Object.entries(entities)) {
       const texts = Object.entries(reasons).map(([reason, count]) => `${count} ${reason}`);

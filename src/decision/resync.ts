@@ -22,12 +22,12 @@ import { takeWaiting } from './waiting.js';
  *   neither ─▶ it is asked for again under its own id, expectation and guard: if it was carried out, the target says
  *              `unchanged` or refuses; if the first one is still to come, the answer to the second finds nothing in flight
  */
-export function observeGap(turn: Turn, { system, entity }: EndSeen): void {
+export function observeGap(turn: Turn, { system, entity, transaction }: EndSeen): void {
   if (turn.index.entities.get(entity)?.systems.has(system) !== true) return;
   const name = `${system}/${entity}`;
   const progress = turn.sync.snapshots[name] ?? { phase: 'reading', first: true, number: 0 };
   // The number rises here too: what was seen before the gap has not been seen since.
-  const doubted = { ...progress, number: progress.number + 1, doubt: turn.sync.lastCommand };
+  const doubted = { ...progress, number: progress.number + 1, doubt: turn.sync.lastCommand, request: transaction };
   turn.setSync({ snapshots: { ...turn.sync.snapshots, [name]: doubted } });
 }
 
@@ -107,7 +107,8 @@ export function visitDoubt(turn: Turn, link: LinkDraft, system: SystemIndex): vo
   if (member === undefined) return;
   // Snapshots end between transactions: that the deleting one is over was lost.
   if (member.ending !== null) endDeletion(turn, link, system, member);
-  visitVanished(turn, link, system, turn.sync.snapshots[`${system.system}/${system.entity.name}`]!.number);
+  if (system.plan.captured)
+    visitVanished(turn, link, system, turn.sync.snapshots[`${system.system}/${system.entity.name}`]!.number);
   const command = doubted(turn, system, member);
   if (command === null) return;
   if (command.operation === 'insert') settleInsert(turn, link, system, member, command);

@@ -28,11 +28,13 @@ export function observeSnapshot(turn: Turn, event: EndSeen): void {
     return;
   }
   const { first, number } = progress ?? { first: true, number: 0 };
-  if (number > 1) turn.queue({ what: 'vanished', system, entity, snapshot: number });
+  // Where nothing is captured no row was shown: only what is in doubt is asked.
+  const { captured } = turn.system(entity, system).plan;
+  if (number > 1 && captured) turn.queue({ what: 'vanished', system, entity, snapshot: number });
   queueDoubts(turn, system, entity);
   if (progress?.phase === 'matching' || progress?.phase === 'ended') return;
-  setProgress(turn, system, entity, { ...progress, phase: first ? 'matching' : 'ended', first, number });
-  if (first) turn.queue({ what: 'snapshot', system, entity, phase: 'present' });
+  setProgress(turn, system, entity, { ...progress, phase: first && captured ? 'matching' : 'ended', first, number });
+  if (first && captured) turn.queue({ what: 'snapshot', system, entity, phase: 'present' });
 }
 
 function setProgress(turn: Turn, system: string, entity: string, progress: SnapshotProgress): void {

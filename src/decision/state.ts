@@ -175,6 +175,8 @@ export interface SnapshotProgress {
   readonly number: number;
   /** Commands up to this number were in flight, or answered already, when a part of the stream may have been lost. */
   readonly doubt?: number;
+  /** The request that the last gap answered. */
+  readonly request?: string;
 }
 
 /** The configuration that the state was made under, a digest a part (I16). */

@@ -73,6 +73,7 @@ export const ERROR_KINDS = {
     retry: 'operator',
     hint: 'Something else wrote to a topic of Duolog, or the schema registry was replaced; see the topic and offset.',
   },
+  NAME_UNKNOWN: { retry: 'never', hint: 'Use one of the names in the message.' },
   REGISTRY_REFUSED: { retry: 'operator', hint: 'Check the rights and settings at the schema registry.' },
   REGISTRY_UNREACHABLE: { retry: 'backoff', hint: 'Check that the schema registry runs and its address is right.' },
   RESYNC_REQUESTED: { retry: 'now', hint: 'Nothing: the source opens anew and does what `duolog resync` asked for.' },

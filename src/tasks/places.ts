@@ -175,7 +175,8 @@ export class Places {
   }
 }
 
-function capturedSystems(plans: readonly SyncPlan[]): readonly string[] {
+/** Systems that have a source. */
+export function capturedSystems(plans: readonly SyncPlan[]): readonly string[] {
   const systems = new Set(plans.flatMap(({ systems: names }) => names));
   return [...systems].filter((system) => entitiesOf(plans, system).some(({ captured }) => captured));
 }

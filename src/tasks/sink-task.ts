@@ -8,6 +8,7 @@ import type { LogProducer, LogReader, TopicMessages } from '../log/contract.js';
 import type { EntitySystemPlan } from '../plan/plan.js';
 import { CommandQueue } from './command-queue.js';
 import { BirthReader } from './read-last.js';
+import { makesGood, RequestReader } from './requests.js';
 import type { Task, TaskContext } from './task.js';
 
 export interface SinkTaskOptions {
@@ -165,15 +166,24 @@ export class SinkTask implements Task {
 
   /** Where the target says it stands; from the start for a target that has not seen this state yet. */
   private async startingPoint({ progress, birth }: OpenedSink): Promise<SinkProgress> {
-    if (progress !== null && birth === this.birth) return progress;
     const { earliest } = await this.context.log.bounds(this.topic);
-    if (birth === null && earliest > 0) {
-      throw new DuologError(
-        'HISTORY_MISSING',
-        `The beginning of ${this.topic} has been deleted, and the target knows nothing of it.`,
-      );
-    }
-    return { lowest: earliest, answered: [] };
+    const isKnown = progress !== null && birth === this.birth;
+    if (isKnown && progress.lowest >= earliest) return progress;
+    if ((isKnown || birth === null) && earliest > 0) await this.refuseMissing(isKnown ? progress.lowest : 0, earliest);
+    return { lowest: earliest, answered: isKnown ? progress.answered.filter((offset) => offset >= earliest) : [] };
+  }
+
+  /** @throws DuologError HISTORY_MISSING unless a resync asked for since has what is lost decided again. */
+  private async refuseMissing(next: number, earliest: number): Promise<void> {
+    const { system, entities } = this.options;
+    const request = await new RequestReader(this.context).last(system);
+    const names = entities.map(({ entity }) => entity);
+    if (makesGood(request, this.topic, earliest, names)) return;
+    throw new DuologError(
+      'HISTORY_MISSING',
+      `${system} has yet to be told commands that have been deleted: ${this.topic} from ${next} on, which begins at ${earliest}.`,
+      { hint: `Run: duolog resync ${system}` },
+    );
   }
 
   /** Commands below the lowest unanswered one that is stored are of use to nobody. */

@@ -7,16 +7,18 @@ import {
   positionEncoder,
   positionOf,
   type HeartbeatRecord,
+  requestEncoder,
   type PositionRecord,
+  type RequestRecord,
 } from '../avro/progress-codec.js';
-import type { Position, ResyncRequest, Source, SourceBatch, SourceEvent } from '../connector/contract.js';
+import type { Position, Source, SourceBatch, SourceEvent } from '../connector/contract.js';
 import { DuologError } from '../errors/duolog-error.js';
 import { failPoint } from '../failpoints.js';
 import type { LogMessage, LogProducer, TopicMessages } from '../log/contract.js';
 import type { TableShape } from '../model/table.js';
 import type { EntitySystemPlan } from '../plan/plan.js';
 import { readLast } from './read-last.js';
-import { RequestReader } from './requests.js';
+import { RequestReader, takenKey } from './requests.js';
 import type { Task, TaskContext } from './task.js';
 
 /**
@@ -27,8 +29,7 @@ import type { Task, TaskContext } from './task.js';
  *     fence ─▶ read position ─▶ open the system ─▶ ┌─▶ next batch ─▶ [ events + position ] ─▶ acknowledge ─┐
  *                                                  └───────────────────────────────────────────────────────┘
  *
- * A request for a resync that the position does not name yet is taken up by opening; from the first commit on, which
- * has the gap in it, the position names it.
+ * A request for a resync is taken up by opening; the first commit, which has the gap in it, says so.
  */
 export class SourceTask implements Task {
   private readonly encoders: Encoders;
@@ -38,10 +39,11 @@ export class SourceTask implements Task {
   private positions!: { key: Buffer; encoder: Encoder<PositionRecord> };
   private heartbeats!: { key: Buffer; encoder: Encoder<HeartbeatRecord> };
   private readonly requests: RequestReader;
-  /** The request that positions name. */
-  private request: string | null = null;
-  /** No commit yet of a life that has taken up a request. */
-  private takingUp = false;
+  private answers!: { key: Buffer; encoder: Encoder<RequestRecord> };
+  /** Taken up by opening; its answer goes with the first commit. */
+  private takingUp: RequestRecord | null = null;
+  /** Taken up by this life. */
+  private taken: string | null = null;
   private lastLookMs = 0;
 
   constructor(
@@ -59,7 +61,12 @@ export class SourceTask implements Task {
     this.producer = await log.producer(`${prefix}.source.${this.system}`);
     failPoint('source.open.after-fence');
     await this.register();
-    const stored = await readLast(this.context, topics.position(this.system), this.system, positionOf);
+    const position = await readLast(
+      this.context,
+      topics.position(this.system),
+      this.system,
+      (value) => positionOf(value).position,
+    );
     const heartbeat = await readLast(
       this.context,
       topics.heartbeat(),
@@ -67,11 +74,10 @@ export class SourceTask implements Task {
       (value) => heartbeatOf(value).position,
     );
     this.lastLookMs = clock.nowMs();
-    const resync = await this.newRequest(stored?.request ?? null);
-    this.request = resync?.id ?? stored?.request ?? null;
-    this.takingUp = resync !== null;
+    this.takingUp = await this.newRequest();
+    this.taken = this.takingUp?.id ?? null;
     this.source = this.createSource();
-    await this.source.open({ position: stored?.position ?? null, heartbeat, resync });
+    await this.source.open({ position, heartbeat, resync: this.takingUp });
     failPoint('source.open.after-system');
   }
 
@@ -95,10 +101,20 @@ export class SourceTask implements Task {
     await this.producer?.close().catch(() => undefined);
   }
 
-  /** The last request for this system, if it is another than the one taken up last. */
-  private async newRequest(known: string | null): Promise<ResyncRequest | null> {
-    const request = (await this.requests.read()).get(this.system);
-    return request === undefined || request.id === known ? null : { id: request.id, entities: request.entities };
+  /** Position and heartbeat both: those that stand there may be of another database, or of a log that is no more. */
+  private answer(request: RequestRecord, { kind, position }: SourceBatch): TopicMessages[] {
+    const time = this.context.clock.nowMs() * 1000;
+    const { key, encoder } = this.answers;
+    const value = encoder.encode({ ...request, taken: time });
+    return [
+      { topic: this.context.topics.request(), messages: [{ key, value }] },
+      kind === 'events' ? this.heartbeat(position, time) : this.position(position),
+    ];
+  }
+
+  private async newRequest(): Promise<RequestRecord | null> {
+    const pending = await this.requests.pending();
+    return pending.find(({ system, id }) => system === this.system && id !== this.taken) ?? null;
   }
 
   /** @throws DuologError RESYNC_REQUESTED: the source is to be opened anew. */
@@ -106,19 +122,19 @@ export class SourceTask implements Task {
     const nowMs = this.context.clock.nowMs();
     if (nowMs - this.lastLookMs < REQUESTS_EVERY_MS) return;
     this.lastLookMs = nowMs;
-    const request = await this.newRequest(this.request);
+    const request = await this.newRequest();
     if (request === null) return;
     throw new DuologError('RESYNC_REQUESTED', `A resync of ${this.system} has been asked for (${request.id}).`);
   }
 
   private async commit(batch: SourceBatch): Promise<void> {
     const sends = batch.kind === 'events' ? await this.changes(batch.events) : [];
-    if (batch.kind === 'events' || this.takingUp) sends.push(this.position(batch.position));
-    if (batch.kind === 'heartbeat') sends.push(this.heartbeat(batch.position, batch.timeMicros));
-    // What an earlier heartbeat says may be of another database, or of a log that is no more.
-    else if (this.takingUp) sends.push(this.heartbeat(batch.position, this.context.clock.nowMs() * 1000));
+    sends.push(
+      batch.kind === 'events' ? this.position(batch.position) : this.heartbeat(batch.position, batch.timeMicros),
+    );
+    if (this.takingUp !== null) sends.push(...this.answer(this.takingUp, batch));
     await this.producer!.commit({ sends, task: 'source' });
-    this.takingUp = false;
+    this.takingUp = null;
     failPoint('source.acknowledge.before');
     await this.source!.acknowledge(batch.position);
     failPoint('source.acknowledge.after');
@@ -142,7 +158,6 @@ export class SourceTask implements Task {
       system: this.system,
       position,
       time: this.context.clock.nowMs() * 1000,
-      request: this.request,
     });
     return { topic: this.context.topics.position(this.system), messages: [{ key, value }] };
   }
@@ -166,6 +181,11 @@ export class SourceTask implements Task {
     this.heartbeats = {
       key: (await KeyEncoder.register(this.encoders, heartbeat)).encode(this.system),
       encoder: await heartbeatEncoder(this.encoders, heartbeat),
+    };
+    const request = topics.request();
+    this.answers = {
+      key: (await KeyEncoder.register(this.encoders, request)).encode(takenKey(this.system)),
+      encoder: await requestEncoder(this.encoders, request),
     };
     await Promise.all(this.entities.map(({ shape }) => this.registerTable(shape)));
   }

@@ -9,6 +9,7 @@ import type { SyncPlan } from '../plan/plan.js';
 import type { Changelog } from '../state/changelog.js';
 import type { State } from '../state/contract.js';
 import { BirthReader } from './read-last.js';
+import { StreamGaps } from './stream-gaps.js';
 import { streamInputs, StreamReader, type StreamInput } from './stream-inputs.js';
 import { StreamMessages } from './stream-messages.js';
 import type { Task, TaskContext } from './task.js';
@@ -25,6 +26,14 @@ export interface StreamTaskOptions {
   readonly newBirth: () => string;
 }
 
+/** A stream task that has decided and committed everything it could read. */
+export interface StreamRest {
+  /** By topic, the offset below which nothing is left to be decided. */
+  readonly decidedTo: Readonly<Record<string, number>>;
+  /** Every captured table has been read once and its records are matched. */
+  readonly snapshotsEnded: boolean;
+}
+
 /**
  * The stream commit: commands, canonical records, decisions, holds, the changelog of the state and the consumed
  * offsets, in one Kafka transaction; then the local store may have them (I3).
@@ -37,16 +46,21 @@ export class StreamTask implements Task {
   private readonly records: StreamReader;
   private producer: LogProducer | null = null;
   private reader: LogReader | null = null;
+  private readonly gaps: StreamGaps;
+  /** Asked for, to be decided before what was read. */
+  private asked: StreamEvent[] = [];
   private messages!: StreamMessages;
   /** Read and not yet decided. */
   private waiting: readonly LogRecord[] = [];
   /** Next offset of each topic. */
   private consumed: Record<string, number> = {};
+  private rested: StreamRest | null = null;
   /** Commit time of the last event taken, by system. */
   private readonly newest = new Map<string, number>();
   private lastOffsetsMs = 0;
   private lastFlushMs = 0;
   private lastTrimMs = 0;
+  private lastLookMs = 0;
 
   constructor(
     private readonly context: TaskContext,
@@ -54,6 +68,7 @@ export class StreamTask implements Task {
   ) {
     this.inputs = streamInputs(options.plan, context.topics);
     this.records = new StreamReader(this.inputs, options.plan, context.registry);
+    this.gaps = new StreamGaps(context, options.plan, this.inputs);
   }
 
   async open(): Promise<void> {
@@ -65,21 +80,22 @@ export class StreamTask implements Task {
     await changelog.catchUp(await new BirthReader(this.context, plan.name).read());
     failPoint('stream.open.after-restore');
     await this.begin();
-    this.reader = await log.reader(this.inputs.map(({ topic }) => ({ topic, offset: this.consumed[topic]! })));
+    await this.openReader();
   }
 
   async step(): Promise<boolean> {
-    const { clock, limits, metrics } = this.context;
+    const { clock, metrics } = this.context;
     const { store } = this.options.changelog;
-    if (this.waiting.length === 0 && !hasCursors(store)) {
-      const { batchRecords, idleWaitMs } = limits;
-      this.waiting = await this.reader!.poll({ maxRecords: batchRecords, maxWaitMs: idleWaitMs });
+    await this.lookForRequests();
+    if (this.waiting.length === 0 && this.asked.length === 0 && !hasCursors(store)) {
+      this.waiting = await this.read();
       if (this.waiting.length === 0) {
         this.rest();
         return false;
       }
       await this.records.prepare(this.waiting);
     }
+    this.rested = null;
     const startedMs = clock.nowMs();
     const { outputs, taken } = this.decide();
     // Time that only passes is no news: the next commit takes it along, so that topics are silent at rest.
@@ -91,20 +107,66 @@ export class StreamTask implements Task {
     return true;
   }
 
+  /** Null while the task is at work. */
+  atRest(): StreamRest | null {
+    return this.rested;
+  }
+
   async close(): Promise<void> {
+    this.rested = null;
     await this.reader?.close().catch(() => undefined);
     await this.producer?.close().catch(() => undefined);
     this.options.changelog.discard();
   }
 
+  private async openReader(): Promise<void> {
+    await this.reader?.close();
+    const start = this.inputs.map(({ topic }) => ({ topic, offset: this.consumed[topic]! }));
+    this.reader = await this.context.log.reader(start);
+  }
+
+  /** @throws DuologError HISTORY_MISSING where records are gone that are yet to be read, and no resync was asked for. */
+  private async read(): Promise<readonly LogRecord[]> {
+    const { batchRecords, idleWaitMs } = this.context.limits;
+    const options = { maxRecords: batchRecords, maxWaitMs: idleWaitMs };
+    try {
+      return await this.reader!.poll(options);
+    } catch (error) {
+      if (!(error instanceof DuologError) || error.code !== 'KAFKA_OFFSET_OUT_OF_RANGE') throw error;
+      const moved = await this.gaps.goOn(this.options.changelog.store, this.consumed);
+      if (Object.keys(moved).length === 0) throw error;
+      Object.assign(this.consumed, moved);
+      await this.openReader();
+      return this.reader!.poll(options);
+    }
+  }
+
+  /** For targets that nobody captures: others are asked by their sources. */
+  private async lookForRequests(): Promise<void> {
+    const nowMs = this.context.clock.nowMs();
+    if (nowMs - this.lastLookMs < REQUESTS_EVERY_MS || this.asked.length > 0) return;
+    this.lastLookMs = nowMs;
+    this.asked = [...(await this.gaps.asked(this.options.changelog.store))];
+  }
+
   /** All that is known is done. The local store says so now and then, or it would be too old to be believed one day. */
   private rest(): void {
     const { clock, metrics } = this.context;
+    this.rested = {
+      decidedTo: Object.fromEntries(this.inputs.map(({ topic }) => [topic, this.reader!.position(topic)])),
+      snapshotsEnded: this.snapshotsEnded(),
+    };
     for (const system of this.newest.keys()) metrics.behind(system, null);
     this.newest.clear();
     if (clock.nowMs() - this.lastFlushMs < REST_FLUSH_EVERY_MS) return;
     this.lastFlushMs = clock.nowMs();
     this.options.changelog.store.flush();
+  }
+
+  private snapshotsEnded(): boolean {
+    const ended = syncRecord(this.options.changelog.store)?.snapshots ?? {};
+    const changes = this.inputs.filter((input) => input.kind === 'change');
+    return changes.every(({ system, entity }) => ended[`${system}/${entity}`]?.phase === 'ended');
   }
 
   /** Decides what was read, and first of all what is left of earlier events, until there is enough for one transaction. */
@@ -115,10 +177,11 @@ export class StreamTask implements Task {
     let steps = 0;
     let taken = 0;
     while (outputs.length < limits.batchOutputs && steps++ < limits.batchOutputs) {
-      const event = hasCursors(changelog.store) ? CONTINUE : this.records.event(this.waiting[taken]!);
-      if (event !== CONTINUE) this.take(this.waiting[taken++]!, event);
+      const unread = hasCursors(changelog.store) ? CONTINUE : this.asked.shift();
+      const event = unread ?? this.records.event(this.waiting[taken]!);
+      if (unread === undefined) this.take(this.waiting[taken++]!, event);
       if (event !== null) for (const output of decide(changelog.store, event, plan)) outputs.push(output);
-      if (taken === this.waiting.length && !hasCursors(changelog.store)) break;
+      if (taken === this.waiting.length && this.asked.length === 0 && !hasCursors(changelog.store)) break;
     }
     this.waiting = this.waiting.slice(taken);
     return { outputs, taken };
@@ -150,21 +213,8 @@ export class StreamTask implements Task {
     if (syncRecord(store) === undefined) initialState(store, { birth: newBirth(), ...plan });
     else adoptConfiguration(store, plan);
     const sync = syncRecord(store)!;
-    this.consumed = { ...sync.consumed };
-    for (const input of this.inputs) this.consumed[input.topic] ??= await this.firstOffset(input);
+    this.consumed = { ...sync.consumed, ...(await this.gaps.beginnings(sync.consumed)) };
     await this.commit([], [this.messages.heartbeat(plan.name, sync.birth, clock.nowMs())]);
-  }
-
-  /** A topic not read before is read from its very start; if that is gone, what it told is lost to this state. */
-  private async firstOffset({ kind, topic }: StreamInput): Promise<number> {
-    const { earliest } = await this.context.log.bounds(topic);
-    if (earliest > 0 && kind !== 'heartbeat') {
-      throw new DuologError(
-        'HISTORY_MISSING',
-        `The beginning of ${topic} has been deleted, and the state knows nothing of it.`,
-      );
-    }
-    return earliest;
   }
 
   /** For whoever looks at the group with Kafka's tools; now and then is enough. */
@@ -198,5 +248,6 @@ export class StreamTask implements Task {
 }
 
 const GROUP_OFFSETS_EVERY_MS = 5000;
+const REQUESTS_EVERY_MS = 2000;
 const REST_FLUSH_EVERY_MS = 600_000;
 const CONTINUE: StreamEvent = { kind: 'continue' };

@@ -17,7 +17,7 @@ export function topicSpecs(plans: readonly SyncPlan[], decisionRetentionMs: numb
   for (const plan of plans) {
     const names = new TopicNames(plan.prefix);
     add(names.heartbeat(), 'compact');
-    add(names.request(), 'compact');
+    add(requestTopic(plan.prefix).name, 'compact');
     addLarge(names.state(plan.name), 'compact');
     add(names.control(plan.name), 'delete');
     for (const system of writtenSystems(plan)) addLarge(names.command(plan.name, system), 'delete');
@@ -34,4 +34,9 @@ export function topicSpecs(plans: readonly SyncPlan[], decisionRetentionMs: numb
     }
   }
   return [...specs.values()];
+}
+
+/** Also made by whoever asks, for a prefix that has run under an earlier version only. */
+export function requestTopic(prefix: string): TopicSpec {
+  return { name: new TopicNames(prefix).request(), cleanup: 'compact', retentionMs: null };
 }

@@ -1,0 +1,85 @@
+import { HttpSchemaRegistry } from '../avro/registry.js';
+import { kafkaLogOptions } from '../config/kafka-connection.js';
+import { loadConfiguration } from '../config/load.js';
+import { didYouMean } from '../config/problems.js';
+import { registryOptions } from '../config/registry-connection.js';
+import type { Configuration } from '../config/schema.js';
+import { DuologError } from '../errors/duolog-error.js';
+import { openLog } from '../kafka/index.js';
+import { TopicNames } from '../log/topics.js';
+import { createLogger } from '../logging/logger.js';
+import { askForResync, type AskedSystem } from '../tasks/ask-resync.js';
+import { systemClock } from '../tasks/clock.js';
+import { EXIT, type ExitCode } from './exit-codes.js';
+import type { Output } from './output.js';
+
+export interface ResyncOptions {
+  readonly config: string;
+  /** All where none is named. */
+  readonly entity?: readonly string[];
+}
+
+/**
+ * `duolog resync crm`: asks for a system to be read again and compared with what is known. Whoever runs its source
+ * takes that up; nothing is written to a system here.
+ */
+export async function resync(system: string, options: ResyncOptions, output: Output): Promise<ExitCode> {
+  const { configuration } = loadConfiguration(options.config);
+  const asked = askedSystem(configuration, system);
+  const named = options.entity ?? [];
+  refuseUnknown('entity', named, [...new Set(asked.tables.map(({ entity }) => entity))], ` in ${system}`);
+  const { kafka, prefix } = configuration;
+  const log = await openLog(kafkaLogOptions(kafka, createLogger({ level: 'silent', format: 'json' })));
+  try {
+    const context = {
+      log,
+      registry: new HttpSchemaRegistry(registryOptions(kafka)),
+      topics: new TopicNames(prefix),
+      clock: systemClock,
+    };
+    const entities = named.length === 0 ? null : [...new Set(named)];
+    const request = await askForResync(context, asked, entities);
+    tell(asked, request.entities, output);
+    output.result({ system, request: request.id, entities: request.entities, ends: request.ends });
+    return EXIT.OK;
+  } finally {
+    await log.close();
+  }
+}
+
+function askedSystem({ prefix, syncs, systems }: Configuration, system: string): AskedSystem {
+  refuseUnknown('system', [system], Object.keys(systems), '');
+  const tables = Object.entries(syncs).flatMap(([sync, { entities }]) =>
+    Object.entries(entities).flatMap(([entity, { systems: places }]) => {
+      const place = places[system];
+      return place === undefined ? [] : [{ sync, entity, captured: place.capture, written: place.write }];
+    }),
+  );
+  return { prefix, system, tables };
+}
+
+function refuseUnknown(what: string, names: readonly string[], known: readonly string[], where: string): void {
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  const meant = didYouMean(unknown, known);
+  throw new DuologError('NAME_UNKNOWN', `There is no ${what} "${unknown}"${where}; there are ${known.join(', ')}.`, {
+    ...(meant === null ? {} : { hint: meant }),
+  });
+}
+
+function tell({ system, tables }: AskedSystem, entities: readonly string[] | null, output: Output): void {
+  const asked = tables.filter(({ entity }) => entities?.includes(entity) ?? true);
+  const captured = asked.filter(({ captured: is }) => is).map(({ entity }) => entity);
+  const written = asked.filter(({ captured: is, written: isWritten }) => !is && isWritten).map(({ entity }) => entity);
+  output.line(`A resync of ${system} has been asked for.`);
+  if (captured.length > 0) {
+    output.line(`  ${captured.join(', ')}: the source reads every row again and compares it with what is known;`);
+    output.line(
+      '  if changes have been lost, it makes a new slot and reads all of its tables. The stream goes on meanwhile.',
+    );
+  }
+  if (written.length > 0) {
+    output.line(`  ${written.join(', ')}: not captured; commands without an answer are sent again.`);
+  }
+  output.line('  A task that waits for this goes on within 30 seconds. `duolog status` shows how far it is.');
+}
