@@ -1,17 +1,11 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { SourceStatus } from '../connector/contract.js';
 import type { HoldReason } from '../decision/outputs.js';
-import type { StageMetrics } from './stage-metrics.js';
+import { Lag } from './lag.js';
+import type { StageMetrics, TaskLabels } from './stage-metrics.js';
 import type { TaskPhase } from './task-loop.js';
 
-/** Which task a figure is about; `sync` and `system` are empty where they mean nothing. */
-export interface TaskLabels {
-  readonly stage: 'source' | 'stream' | 'sink';
-  readonly sync: string;
-  readonly system: string;
-}
-
-const PHASES: readonly TaskPhase[] = ['waiting', 'opening', 'running', 'closing', 'failed', 'stopped'];
+const PHASES: readonly TaskPhase[] = ['waiting', 'opening', 'running', 'closing', 'pausing', 'failed', 'stopped'];
 const TASK_LABELS = ['stage', 'sync', 'system'] as const;
 const SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
 const RECORDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
@@ -24,7 +18,7 @@ type MakeGauge = (name: string, help: string, labels: readonly string[], collect
 /** Every figure that /metrics shows of the tasks; docs/metrics.md explains each, a test keeps both lists equal. */
 export class DuologMetrics {
   readonly registry = new Registry();
-  private readonly behind = new Map<string, { labels: TaskLabels; sinceMicros: number | null }>();
+  private readonly lag: Lag;
   private readonly holdCounters = new Map<string, CountHolds>();
   private readonly records: Counter<string>;
   private readonly messages: Counter<string>;
@@ -40,6 +34,7 @@ export class DuologMetrics {
 
   constructor(nowMs: () => number) {
     const { registry } = this;
+    this.lag = new Lag(nowMs);
     const counter = (name: string, help: string, labels: readonly string[]) =>
       new Counter({ name, help, labelNames: labels, registers: [registry] });
     const gauge: MakeGauge = (name, help, labels, collect) =>
@@ -73,20 +68,19 @@ export class DuologMetrics {
       TASK_LABELS,
     );
     this.phase = gauge('duolog_task_phase', '1 for the phase that a task is in.', [...TASK_LABELS, 'phase']);
-    this.watch(gauge, nowMs);
+    this.watch(gauge);
     collectDefaultMetrics({ register: registry });
   }
 
   /** Figures that are asked for when somebody looks. */
-  private watch(gauge: MakeGauge, nowMs: () => number): void {
+  private watch(gauge: MakeGauge): void {
     const lag = gauge(
       'duolog_lag_seconds',
       'Age of the last thing done while more is known to wait; 0 when a task has caught up.',
       TASK_LABELS,
       () => {
-        for (const { labels, sinceMicros } of this.behind.values()) {
-          lag.set({ ...labels }, sinceMicros === null ? 0 : Math.max(0, nowMs() / 1000 - sinceMicros / 1e6));
-        }
+        lag.reset();
+        for (const { labels, seconds } of this.lag.seconds()) lag.set({ ...labels }, seconds);
       },
     );
     const holds = gauge('duolog_holds', 'Records that wait, and why.', ['sync', 'entity', 'reason'], () => {
@@ -125,9 +119,7 @@ export class DuologMetrics {
         this.batch.observe(of, records);
         this.transaction.observe(of, seconds);
       },
-      behind: (of, sinceMicros) => {
-        this.behind.set(`${labels.stage}/${sync}/${of}`, { labels: { ...labels, system: of }, sinceMicros });
-      },
+      behind: (of, sinceMicros) => this.lag.behind(labels, of, sinceMicros),
       inFlight: (commands) => this.inFlight.set({ sync, system }, commands),
       deferred: (commands) => this.deferred.set({ sync, system }, commands),
       outcome: (status) => this.outcomes.inc({ sync, system, status }),
@@ -137,6 +129,11 @@ export class DuologMetrics {
 
   taskPhase(labels: TaskLabels, phase: TaskPhase): void {
     for (const other of PHASES) this.phase.set({ ...labels, phase: other }, other === phase ? 1 : 0);
+    this.lag.phase(labels, phase);
+    if (labels.stage !== 'sink' || (phase !== 'waiting' && phase !== 'stopped')) return;
+    const { sync, system } = labels;
+    this.inFlight.remove({ sync, system });
+    this.deferred.remove({ sync, system });
   }
 
   taskRestarted(labels: TaskLabels): void {

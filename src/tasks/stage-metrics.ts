@@ -1,6 +1,13 @@
 import type { Outcome } from '../connector/contract.js';
 import type { DecisionOutput } from '../decision/outputs.js';
 
+/** Which task a figure is about; `sync` and `system` are empty where they mean nothing. */
+export interface TaskLabels {
+  readonly stage: 'source' | 'stream' | 'sink';
+  readonly sync: string;
+  readonly system: string;
+}
+
 /** What a task tells of itself while it works; names and labels are in metrics.ts. */
 export interface StageMetrics {
   /** A transaction was committed: records taken in, messages given out, time from taking to committed. */

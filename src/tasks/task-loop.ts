@@ -10,8 +10,8 @@ import type { Task } from './task.js';
  *        │                                                              ▼
  *     waiting ──lease──▶ opening ──▶ running ──error, lease lost──▶ closing ──stop──▶ stopped
  *      ▲   │               └───────────────error────────────────────▶ │
- *      │   └ a standby keeps its state up to date meanwhile           │
- *      └──────────────── lease given back, after a pause ◀────────────┘
+ *      │   └ a standby keeps its state up to date meanwhile           │ lease given back
+ *      └───────────────────────── pausing ◀───────────────────────────┘
  *
  * Every life begins with a new lease: only an assignment entitles to fence, and nothing is carried on from memory.
  * After an error that says `never` the place has failed and does not try again.
@@ -28,7 +28,7 @@ export interface TaskLoopOptions {
   readonly pauses?: TaskPauses;
 }
 
-export type TaskPhase = 'waiting' | 'opening' | 'running' | 'closing' | 'failed' | 'stopped';
+export type TaskPhase = 'waiting' | 'opening' | 'running' | 'closing' | 'pausing' | 'failed' | 'stopped';
 
 export interface TaskStatus {
   readonly name: string;
@@ -84,7 +84,7 @@ export class TaskLoop {
       const error = await this.life();
       if (this.stopping.signal.aborted) break;
       if (error?.retry === 'never') return this.change({ phase: 'failed', error });
-      this.change({ phase: 'waiting', error, restarts: this.current.restarts + 1 });
+      this.change({ phase: error === null ? 'waiting' : 'pausing', error, restarts: this.current.restarts + 1 });
       await this.options.clock.pause(this.pauseMs(error), this.stopping.signal);
     }
     this.change({ phase: 'stopped' });
@@ -94,6 +94,7 @@ export class TaskLoop {
   private async life(): Promise<DuologError | null> {
     let tenure: Tenure | null = null;
     let task: Task | null = null;
+    this.change({ phase: 'waiting' });
     try {
       tenure = await this.acquire();
       this.change({ phase: 'opening' });

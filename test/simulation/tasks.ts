@@ -51,7 +51,7 @@ export function startTask(world: World, name: string, process: SimulatedProcess)
     clock,
     createTask: () => pausing(createTask(), process),
     onChange: ({ phase, error }) => {
-      if (error && (phase === 'waiting' || phase === 'failed')) process.errors.push(`${error.code}: ${error.message}`);
+      if (error && (phase === 'pausing' || phase === 'failed')) process.errors.push(`${error.code}: ${error.message}`);
       if (error?.code === 'INTERNAL') process.defects.push(error);
       if (phase === 'failed') process.fail();
     },

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { DuologMetrics } from '../../src/tasks/metrics.js';
+import type { TaskPhase } from '../../src/tasks/task-loop.js';
 
 const NOW_MS = 1_700_000_100_000;
 const LABELS = { stage: 'sink', sync: 's', system: 'crm' } as const;
@@ -27,6 +28,44 @@ describe('metrics', () => {
     expect(await lag()).toBe('7');
     stage.behind('crm', null);
     expect(await lag()).toBe('0');
+  });
+
+  it('show a lag that grows from when a task got into trouble, and none for one that another process has', async () => {
+    let nowMs = NOW_MS;
+    const metrics = new DuologMetrics(() => nowMs);
+    const stage = metrics.stage(LABELS);
+    const lag = async () => /^duolog_lag_seconds{.*} (\S+)$/m.exec(await metrics.registry.metrics())?.[1];
+    const enter = (phase: TaskPhase) => metrics.taskPhase(LABELS, phase);
+    enter('running');
+    stage.behind('crm', null);
+    stage.inFlight(3);
+    for (let round = 1; round <= 3; round++) {
+      for (const phase of ['closing', 'pausing'] as const) enter(phase);
+      nowMs += 10_000;
+      expect(await lag()).toBe(String(round * 10));
+      expect(await metrics.registry.metrics()).toMatch(/^duolog_commands_in_flight\{.*\} 3$/m);
+      enter('waiting');
+      expect(await lag()).toBeUndefined();
+      enter('opening');
+      expect(await lag()).toBe(String(round * 10));
+      stage.inFlight(3);
+    }
+    enter('waiting');
+    expect(await metrics.registry.metrics()).not.toContain('duolog_commands_in_flight{');
+    nowMs += 3_600_000;
+    enter('opening');
+    expect(await lag()).toBeUndefined();
+    stage.behind('crm', null);
+    expect(await lag()).toBe('0');
+  });
+
+  it('show the lag of a task that could not even begin', async () => {
+    let nowMs = NOW_MS;
+    const metrics = new DuologMetrics(() => nowMs);
+    metrics.taskPhase(LABELS, 'opening');
+    metrics.taskPhase(LABELS, 'pausing');
+    nowMs += 4_000;
+    expect(await metrics.registry.metrics()).toContain('duolog_lag_seconds{stage="sink",sync="s",system="crm"} 4');
   });
 
   it('count holds when somebody looks, and no longer once another process has the sync', async () => {
