@@ -77,6 +77,11 @@ export class DuologProcess {
     return tasks.size;
   }
 
+  /** Gone, and not because it was asked to go. */
+  get died(): boolean {
+    return !this.alive && !this.log().includes('"msg":"stopping"');
+  }
+
   /** Connected, and waiting for its leases or beyond. */
   async started(timeoutMs = 60_000): Promise<void> {
     const ready = () => !this.alive || this.log().includes('"msg":"API listens"');

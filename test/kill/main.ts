@@ -18,6 +18,7 @@ const { values } = parseArgs({
     list: { type: 'boolean', default: false },
     standby: { type: 'boolean', default: false },
     links: { type: 'string', default: '1000000' },
+    'session-timeout': { type: 'string' },
     minutes: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
@@ -34,19 +35,20 @@ outside of Duolog judges what became of every edit.
   --list          the faults there are
   --minutes M     begin no round after so many minutes
   --out FOLDER    report.md, report.json, and logs of broken rounds (dist/kill-report)
-  --standby       instead: takeover and restore with --links N links in the state (1000000)
+  --standby       instead: takeover and restore with --links N links in the state (1000000);
+                  --session-timeout 6s instead of the product's own
 `;
 
 /** Rounds on one world before a fresh one with a snapshot of its own. */
-const ROUNDS_A_WORLD = 15;
-const PREFILLED = 2_000;
+const ROUNDS_A_WORLD = 25;
+const PREFILLED = 1_000;
 
 async function main(): Promise<number> {
   if (values.help) return say(USAGE);
   if (values.list) return say(`${[...snapshotFaults(), ...allFaults()].map(({ name }) => name).join('\n')}\n`);
   const out = resolve(values.out);
   mkdirSync(out, { recursive: true });
-  if (values.standby) return runStandby(Number(values.links), out);
+  if (values.standby) return runStandby(Number(values.links), values['session-timeout'], out);
   const campaign = new Campaign(Number(values.seed), out);
   process.on('SIGINT', () => campaign.end());
   process.on('SIGTERM', () => campaign.end());

@@ -59,15 +59,15 @@ export class Round implements Faulty {
     const users = new Users(world.users, seed, loadShape(this.random));
     users.start();
     let missed: string | null = null;
+    const witnessed = this.isFirst ? this.start() : null;
     try {
-      const witnessed = this.isFirst ? this.start() : null;
       missed = await fault.inflict(this);
       await world.ensureRoles();
-      await witnessed;
       await this.takeovers();
     } finally {
-      await users.stop();
+      await Promise.allSettled([users.stop(), witnessed]);
     }
+    await witnessed;
     const violations = [...(await this.rest())];
     for (const check of this.atRest) violations.push(...(await check()));
     const verdict = await this.judge(violations);
@@ -94,9 +94,7 @@ export class Round implements Faulty {
   private async start(): Promise<void> {
     const { fault, world } = this;
     for (const role of ROLES) if (role !== fault.arms) world.spawn(role);
-    const started = world.witnessStart();
-    started.catch(() => undefined);
-    return started;
+    return world.witnessStart();
   }
 
   note(text: string): void {
@@ -126,7 +124,7 @@ export class Round implements Faulty {
     await armed.started();
     await Promise.all(before.map((process) => process.stop()));
     if (before.length > 0) this.note(`${armed.name} took the place of ${before.map(({ name }) => name).join(', ')}`);
-    const leads = () => armed.tasksThatRan === TASKS[role] || armed.frozen || !armed.alive;
+    const leads = () => armed.tasksThatRan === TASKS[role] || armed.frozen || armed.died;
     await eventually(leads, { what: `${armed.name} to lead`, timeoutMs: TAKEOVER_TIMEOUT_MS });
     return armed;
   }
@@ -189,10 +187,10 @@ export class Round implements Faulty {
 
 function loadShape(random: Random): LoadShape {
   return {
-    workers: random.between(2, 4),
-    pauseMs: [random.between(0, 10), random.between(20, 60)],
+    workers: random.between(2, 3),
+    pauseMs: [random.between(5, 20), random.between(40, 120)],
     largest: random.weighted([
-      [50, 5],
+      [50, 8],
       [1_000, 3],
       [10_000, 1],
     ]),

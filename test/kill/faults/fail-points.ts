@@ -37,7 +37,7 @@ export function killAt(point: FailPoint): Fault {
       const armed = await round.replace(role, `${point}=kill@${at}`);
       const standby = round.random.chance(0.5);
       if (standby) round.world.spawn(role);
-      const died = await within(() => !armed.alive);
+      const died = await within(() => armed.died);
       if (!died) return giveUp(round, role, armed, `${point} was not passed ${at} times`);
       round.lost(role);
       round.note(`${armed.name} died at passing ${at}${standby ? ', a standby waits' : ''}`);

@@ -44,15 +44,15 @@ export const killEverything = fault('kill -9 of everything', async (round) => {
 });
 
 export function restartBroker(kind: 'in order' | 'kill -9'): Fault {
-  return fault(`broker restarted, ${kind}`, async ({ random, world, lost, note }) => {
+  return fault(`broker restarted, ${kind}`, async (round) => {
+    const { random, world } = round;
     await delay(random.between(100, 1_500));
     const { kafka } = world.stack;
     if (kind === 'kill -9') await kafka.kill('SIGKILL');
     else await kafka.stop();
     await delay(random.between(0, 1_000));
     await kafka.start();
-    note('the broker is back');
-    void lost;
+    round.note('the broker is back');
   });
 }
 

@@ -117,7 +117,9 @@ function isDeletedParent(
   return shown === null || (told.linksOfRecord.get(recordName(system, 'company', shown))?.has(value.link) ?? false);
 }
 
-function anyRecord({ entity, keys }: ToldCanonical): string {
+/** A record of the link, or the link itself where it has none. */
+function anyRecord(canonical: ToldCanonical): string {
+  const { entity, keys } = canonical;
   const [first] = Object.entries(keys);
-  return first === undefined ? '' : recordName(first[0], entity, first[1]);
+  return first === undefined ? canonical.link : recordName(first[0], entity, first[1]);
 }

@@ -80,9 +80,9 @@ export class Oracle {
     this.counted = { decisions: this.told.decisions.length, commands: this.told.commands.size };
   }
 
-  /** All that is known of a record and of its links, for whoever looks into a broken round. */
+  /** All that is known of a record, or a link, and of what belongs to it, for whoever looks into a broken round. */
   evidence(record: string): unknown {
-    const links = [...(this.told.linksOfRecord.get(record) ?? [])];
+    const links = this.told.links.has(record) ? [record] : [...(this.told.linksOfRecord.get(record) ?? [])];
     const records = new Set([record]);
     for (const [name, named] of this.told.linksOfRecord) if (links.some((link) => named.has(link))) records.add(name);
     for (const link of links) this.addParents(records, link);

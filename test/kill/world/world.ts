@@ -80,7 +80,7 @@ export class World {
   living(role: Role): DuologProcess[] {
     const living = this.processes.get(role)!.filter(({ alive }) => alive);
     this.processes.set(role, living);
-    return living;
+    return [...living];
   }
 
   /** Each role has a process again. */
