@@ -15,11 +15,14 @@ import { TopicNames } from './log/topics.js';
 import type { TableShape } from './model/table.js';
 import { compilePlans, tablesNeeded } from './plan/compile.js';
 import type { SyncPlan } from './plan/plan.js';
+import { unmatchedTables } from './plan/unmatched.js';
 import { systemClock } from './tasks/clock.js';
+import { refuseDoubles } from './tasks/first-start.js';
 import { DuologMetrics } from './tasks/metrics.js';
 import { pendingRequests, type PendingRequest } from './tasks/pending-requests.js';
 import { capturedSystems, Places, type Role } from './tasks/places.js';
 import { RequestReader } from './tasks/requests.js';
+import type { StreamRest } from './tasks/stream-task.js';
 import type { TaskStatus } from './tasks/task-loop.js';
 import { topicSpecs } from './tasks/topic-specs.js';
 import { createConnector } from '../connectors/registry.js';
@@ -42,10 +45,10 @@ export interface Duolog {
   /** Resolves with the first error that a task cannot come back from. */
   readonly failed: Promise<DuologError>;
   status(): DuologStatus;
-  /** Finishes the transactions in hand and lets go of everything; returns within about ten seconds whatever hangs. */
-  stop(): Promise<void>;
   /** Resyncs that were asked for and not taken up yet; null where Kafka does not tell in time. */
   requests(): Promise<readonly PendingRequest[] | null>;
+  /** Finishes the transactions in hand and lets go of everything; returns within about ten seconds whatever hangs. */
+  stop(): Promise<void>;
 }
 
 export interface DuologStatus {
@@ -53,6 +56,8 @@ export interface DuologStatus {
   readonly tasks: readonly TaskStatus[];
   readonly sources: Readonly<Record<string, SourceStatus>>;
   readonly holds: Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, number>>>>>>;
+  /** By sync whose stream task runs here; null for one that is at work. */
+  readonly rest: Readonly<Record<string, StreamRest | null>>;
 }
 
 const STOP_WITHIN_MS = 9_000;
@@ -77,6 +82,12 @@ export async function startDuolog(loaded: LoadedConfiguration, options: StartOpt
     log = opened;
     const specs = topicSpecs(plans, configuration.retention.decisionsMs);
     await untilReached(options, () => opened.ensureTopics(specs));
+    if (options.roles.includes('stream')) {
+      const topics = new TopicNames(configuration.prefix);
+      const catalogueOf = (system: string) => connectors.get(system)!.catalogue();
+      const unmatched = unmatchedTables(configuration, plans);
+      await untilReached(options, () => refuseDoubles({ log: opened, topics, unmatched, catalogueOf }));
+    }
     return run(configuration, options, plans, connectors, opened);
   } catch (error) {
     await log?.close().catch(() => undefined);
@@ -94,6 +105,9 @@ function run(
 ): Duolog {
   const { prefix } = configuration;
   const metrics = new DuologMetrics(() => Date.now());
+  const topics = new TopicNames(prefix);
+  const registry = new HttpSchemaRegistry(registryOptions(configuration.kafka));
+  const requests = new RequestReader({ log, registry, topics });
   const places = new Places({
     plans,
     connectors,
@@ -103,11 +117,8 @@ function run(
     owner: `${hostname()}:${process.pid}`,
     context: {
       log,
-      registry: new HttpSchemaRegistry(registryOptions(configuration.kafka)),
-  const topics = new TopicNames(prefix);
-  const registry = new HttpSchemaRegistry(registryOptions(configuration.kafka));
-  const requests = new RequestReader({ log, registry, topics });
-      topics: new TopicNames(prefix),
+      registry,
+      topics,
       prefix,
       clock: systemClock,
       limits: taskLimits(configuration),
@@ -124,6 +135,7 @@ function run(
     metrics,
     failed: places.failed,
     status: () => ({ prefix, ...places.status() }),
+    requests: () => pendingRequests(requests, capturedSystems(plans)),
     stop: () => (stopped ??= stop()),
   };
 }
@@ -134,7 +146,6 @@ async function shapes(
   connectors: ReadonlyMap<string, Connector>,
 ): Promise<readonly TableShape[]> {
   const needed = tablesNeeded(configuration);
-    requests: () => pendingRequests(requests, capturedSystems(plans)),
   const perSystem = await Promise.all(
     Array.from(connectors, async ([name, connector]) => {
       const references = needed.filter(({ system }) => system === name);

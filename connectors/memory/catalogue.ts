@@ -22,6 +22,10 @@ export class MemoryCatalogue implements Catalogue {
     });
   }
 
+  async hasRows(table: string): Promise<boolean> {
+    return (this.database.find(table)?.rows.size ?? 0) > 0;
+  }
+
   /** An insert's guard is only safe against other sessions with a unique index on the match values (rule 13). */
   async check(entities: readonly EntitySystemPlan[]): Promise<readonly Finding[]> {
     return entities.map(({ entity, table }) => {

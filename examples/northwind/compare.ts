@@ -45,8 +45,8 @@ const queries = {
             FROM orders JOIN company ON comp_companyid = orde_companyid`,
   },
   order_line: {
-    erp: `SELECT order_id || '/' || product_id, quantity, unit_price, discount FROM order_line`,
-    crm: `SELECT orde_reference || '/' || prod_code, orit_quantity, orit_price, orit_discount
+    erp: `SELECT order_id || '/' || product_id, line_id, quantity, unit_price, discount FROM order_line`,
+    crm: `SELECT orde_reference || '/' || prod_code, orit_reference, orit_quantity, orit_price, orit_discount
             FROM order_item JOIN orders ON orde_orderid = orit_orderid JOIN product ON prod_productid = orit_productid`,
   },
 } as const;

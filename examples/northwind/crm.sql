@@ -74,13 +74,15 @@ CREATE INDEX orders_company ON orders (orde_companyid);
 
 CREATE TABLE order_item (
   orit_itemid    bigint PRIMARY KEY DEFAULT nextval('order_item_ids'),
+  orit_reference varchar(20) NOT NULL UNIQUE,
   orit_orderid   bigint NOT NULL REFERENCES orders,
   orit_productid bigint NOT NULL REFERENCES product,
   orit_quantity  integer NOT NULL,
   orit_price     numeric(10, 2) NOT NULL,
-  orit_discount  numeric(4, 3) NOT NULL
+  orit_discount  numeric(4, 3) NOT NULL,
+  UNIQUE (orit_orderid, orit_productid)
 );
-CREATE INDEX order_item_order ON order_item (orit_orderid);
+COMMENT ON COLUMN order_item.orit_reference IS 'The ERP''s key';
 CREATE INDEX order_item_product ON order_item (orit_productid);
 
 CREATE FUNCTION set_updated_date() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -11,6 +11,7 @@ import { createLogger } from '../logging/logger.js';
 import type { TableShape } from '../model/table.js';
 import { compilePlans } from '../plan/compile.js';
 import type { SyncPlan } from '../plan/plan.js';
+import { unmatchedTables } from '../plan/unmatched.js';
 import { topicSpecs } from '../tasks/topic-specs.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { countFindings, printFindings, type PlacedFinding } from './findings.js';
@@ -92,8 +93,27 @@ function compile(
       statement: null,
     });
   const warnings = compiled.warnings.map(finding('warning'));
+  if (compiled.ok) warnings.push(...matchFindings(loaded, compiled.plans));
   if (!compiled.ok) return { plans: [], findings: [...compiled.problems.map(finding('error')), ...warnings] };
   return { plans: compiled.plans, findings: [good('configuration', 'mapping', 'it fits the tables'), ...warnings] };
+}
+
+/** Where a first start would double what is there already. */
+function matchFindings(loaded: LoadedConfiguration, plans: readonly SyncPlan[]): readonly PlacedFinding[] {
+  return unmatchedTables(loaded.configuration, plans).map(({ path, system, table, why }) => {
+    const problem = loaded.locate({
+      path,
+      message: `nothing tells which rows of ${table} in ${system} are records of another system too: ${why}`,
+      suggestion: 'A first start wants that table empty. Give a match rule that works there, or write match: none.',
+    });
+    return {
+      place: 'configuration',
+      severity: 'warning',
+      check: 'no-match',
+      message: problemText(problem),
+      statement: null,
+    };
+  });
 }
 
 /** With null for a system that did not answer already. */

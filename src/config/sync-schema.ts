@@ -132,10 +132,13 @@ const entitySystemSchema = z.strictObject({
 
 const entitySchema = z.strictObject({
   fields: z.record(fieldName, fieldSchema).meta({ description: 'The fields on which the systems agree.' }),
-  match: z.array(matchSchema).default([]).meta({
-    description:
-      'Rules in order by which records without a link find each other. Without a rule nothing is matched and every record is inserted everywhere.',
-  }),
+  match: z
+    .union([z.literal('none'), z.array(matchSchema)], { error: 'is neither a list of rules nor none' })
+    .default([])
+    .meta({
+      description:
+        'Rules in order by which records without a link find each other. Without a rule nothing is matched and every record is inserted everywhere; as that doubles what several systems have already, a first start wants the written tables empty then, or `match: none` to say that it is meant.',
+    }),
   conflict: conflictSchema
     .prefault({})
     .meta({ description: 'What happens when both sides changed since they last agreed.' }),

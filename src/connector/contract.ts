@@ -39,6 +39,8 @@ export interface Finding {
 export interface Catalogue {
   /** Shapes of the entities' tables. @throws DuologError TABLE_NOT_FOUND, COLUMN_NOT_FOUND, TABLE_WITHOUT_KEY. */
   tables(entities: readonly TableReference[]): Promise<readonly TableShape[]>;
+  /** Whether a table has any row that our role may see. */
+  hasRows(table: string): Promise<boolean>;
   /** Everything that must be right before a run, good news included. */
   check(entities: readonly EntitySystemPlan[], use: SystemUse): Promise<readonly Finding[]>;
   /** What a first run would create in the system (publication, slot, bookkeeping tables), as statements. */

@@ -158,6 +158,10 @@ export const ERROR_KINDS = {
     hint: 'Run the statement in the message, so that updates and deletes name the row they changed.',
   },
   TABLE_WITHOUT_KEY: { retry: 'operator', hint: 'Add a primary key to the table: a record is known by it.' },
+  TARGET_NOT_EMPTY: {
+    retry: 'never',
+    hint: 'Give the entity a match rule that works there, or empty the table; `match: none` says that nothing is ever matched and doubles are meant.',
+  },
   TOPIC_SETTINGS_WRONG: { retry: 'operator', hint: 'Run the command given in the message, then start again.' },
   WAL_LEVEL: {
     retry: 'operator',

@@ -32,7 +32,9 @@ export function compileFields(entity: EntityConfiguration, path: Path, findings:
 
 export function compileMatch(context: RuleContext): readonly MatchRule[] {
   const names = new Set<string>();
-  return context.entity.match.map((rule, at) => {
+  const { match } = context.entity;
+  if (match === 'none') return [];
+  return match.map((rule, at) => {
     const path = [...context.path, 'match', at];
     rule.on.forEach((field, index) => checkMatchField(context, field, [...path, 'on', index]));
     const name = rule.name ?? rule.on.join('_');

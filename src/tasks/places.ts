@@ -15,7 +15,7 @@ import { SinkTask } from './sink-task.js';
 import { SourceTask } from './source-task.js';
 import type { TaskLabels } from './stage-metrics.js';
 import { writtenSystems } from './stream-messages.js';
-import { StreamTask } from './stream-task.js';
+import { StreamTask, type StreamRest } from './stream-task.js';
 import type { TaskContext } from './task.js';
 import { TaskLoop, type TaskLoopOptions, type TaskStatus } from './task-loop.js';
 
@@ -37,6 +37,7 @@ export class Places {
   readonly failed: Promise<DuologError>;
   private readonly loops: TaskLoop[] = [];
   private readonly sources = new Map<string, Source>();
+  private readonly streams = new Map<string, StreamTask>();
   private readonly holds = new Map<string, () => ReturnType<typeof countHolds>>();
   private readonly endings: (() => Promise<void>)[] = [];
   private fail!: (error: DuologError) => void;
@@ -66,6 +67,8 @@ export class Places {
     readonly tasks: readonly TaskStatus[];
     readonly sources: Readonly<Record<string, SourceStatus>>;
     readonly holds: Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, number>>>>>>;
+    /** By sync whose stream task runs here; null for one that is at work. */
+    readonly rest: Readonly<Record<string, StreamRest | null>>;
   } {
     const holds = Array.from(this.holds, ([sync, count]) => {
       const byEntity = Array.from(count(), ([entity, reasons]) => [entity, Object.fromEntries(reasons)] as const);
@@ -75,6 +78,7 @@ export class Places {
       tasks: this.loops.map((loop) => loop.status()),
       sources: Object.fromEntries(Array.from(this.sources, ([system, source]) => [system, source.status()])),
       holds: Object.fromEntries(holds),
+      rest: Object.fromEntries(Array.from(this.streams, ([sync, stream]) => [sync, stream.atRest()])),
     };
   }
 
@@ -118,7 +122,11 @@ export class Places {
     const births = new BirthReader(context, plan.name);
     const newBirth = () => randomBytes(5).toString('hex');
     this.add(labels, `stream ${plan.name}`, `stream.${plan.name}`, {
-      createTask: () => new StreamTask(own, { plan, decide, changelog, newBirth }),
+      createTask: () => {
+        const task = new StreamTask(own, { plan, decide, changelog, newBirth });
+        this.streams.set(plan.name, task);
+        return task;
+      },
       standBy: async () => changelog.catchUp(await births.read()),
       onRunning: (running) => {
         const count = () => countHolds(changelog.store);
