@@ -82,10 +82,18 @@ class Accounts {
     );
   }
 
-  /** The record itself shows the value at the end, or it is gone in a way that its deletion accounts for. */
-  private stands({ change, field, value }: Edit): boolean {
+  /** The record itself shows the value at the end, or the one that we have made again for its link there. */
+  private stands(edit: Edit): boolean {
+    const { system } = edit.change;
+    if (this.isShownBy(edit, this.keyAtTheEnd(edit.change))) return true;
+    return this.linksOf(edit.change).some((link) => {
+      const key = this.final.links.get(link)?.keys[system];
+      return key !== undefined && this.isShownBy(edit, key);
+    });
+  }
+
+  private isShownBy({ change, field, value }: Edit, key: string): boolean {
     const { system, entity } = change;
-    const key = this.keyAtTheEnd(change);
     const row = this.table(system, entity).rows.get(key);
     if (!row || !isPresent(entity.systems[system]!, row)) return false;
     return same(field, fieldOf(entity, system, field.name, row), value);
