@@ -34,8 +34,8 @@ export class DuologReplicator implements Replicator {
     return new DuologReplicator(servers, wanted, await temporaryFolder('bench'));
   }
 
-  private constructor(
-    private readonly servers: Servers,
+  constructor(
+    protected readonly servers: Servers,
     private readonly wanted: DuologCase,
     private readonly folder: string,
   ) {
@@ -49,7 +49,7 @@ export class DuologReplicator implements Replicator {
     const file = join(this.folder, 'duolog.yaml');
     await writeFile(file, configuration(this.wanted));
     // The source last: what it reads is then at once somebody's work, and the clock begins with it.
-    const roles = this.wanted.processes === 1 ? ['source,stream,sink'] : ['sink', 'stream', 'source'];
+    const roles = rolesOf(this.wanted);
     const ports = await freePorts(roles.length);
     this.running = roles.slice(0, -1).map((role, index) => this.spawn(role, file, ports[index] ?? 0));
     await Promise.all(this.running.filter(({ role }) => role === 'stream').map(untilReady));
@@ -90,7 +90,7 @@ export class DuologReplicator implements Replicator {
   }
 
   /** Why there is no use in waiting for it any longer. */
-  private gaveUp(): string | null {
+  protected gaveUp(): string | null {
     const ended = this.running.find(({ process }) => !process.running);
     return ended === undefined ? null : `duolog (${ended.role}) ended by itself:\n${endOf(ended.logFile)}`;
   }
@@ -140,6 +140,11 @@ export class DuologReplicator implements Replicator {
     }
     throw new Error(`duolog's source does not run:\n${endOf(logFile)}`);
   }
+}
+
+function rolesOf({ path, processes }: DuologCase): readonly string[] {
+  if (path === 'to-kafka') return ['source'];
+  return processes === 1 ? ['source,stream,sink'] : ['sink', 'stream', 'source'];
 }
 
 function nameOf(role: string): string {

@@ -39,6 +39,16 @@ async function arrived({ pool }: Database, { id, phone }: Sentinel, until: () =>
   }
 }
 
+/** A first copy has no last change: rows are counted, more seldom while many are missing. */
+async function sameCount({ source, target }: Servers, until: () => boolean): Promise<void> {
+  const count = 'SELECT count(*)::int AS rows FROM contact';
+  const wanted = (await source.pool.query<{ rows: number }>(count)).rows[0]!.rows;
+  for (let rows = -1; rows < wanted && !until(); ) {
+    ({ rows } = (await target.pool.query<{ rows: number }>(count)).rows[0]!);
+    if (rows < wanted) await delay(Math.min(2_000, Math.max(20, (wanted - rows) / 100)));
+  }
+}
+
 export interface Awaited {
   readonly database: Database;
   readonly sentinel: Sentinel;
@@ -61,6 +71,7 @@ export async function untilEqual(
   const deadline = Date.now() + options.timeoutMs;
   const over = () => Date.now() > deadline || (options.gaveUp?.() ?? null) !== null;
   await Promise.all(options.last.map(({ database, sentinel }) => arrived(database, sentinel, over)));
+  if (options.last.length === 0) await sameCount(servers, over);
   for (;;) {
     const found = await compare(servers);
     if (found.equal || over()) return { ...found, problem: options.gaveUp?.() ?? found.problem };

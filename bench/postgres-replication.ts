@@ -14,10 +14,10 @@ export class PostgresReplication implements Replicator {
 
   async start(): Promise<number> {
     const { source, target } = this.servers;
-    await target.pool.query('CREATE TABLE arrival (id bigint, at timestamptz)');
+    await target.pool.query('CREATE TABLE public.arrival (id bigint, at timestamptz)');
     await target.pool.query(`CREATE FUNCTION note_arrival() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN
-        IF NEW.city = 'Steady' THEN INSERT INTO arrival VALUES (NEW.id, clock_timestamp()); END IF;
+        IF NEW.city = 'Steady' THEN INSERT INTO public.arrival VALUES (NEW.id, clock_timestamp()); END IF;
         RETURN NULL;
       END $$`);
     await source.pool.query('CREATE PUBLICATION own FOR TABLE contact');

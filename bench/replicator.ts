@@ -20,6 +20,8 @@ export interface Replicator {
   processes(): Readonly<Record<string, number>>;
   /** Waits until everything has arrived, and compares. */
   untilArrived(expected: Expected): Promise<Equality>;
+  /** What it needs to tell latencies. */
+  beforeSteady?(): Promise<void>;
   /** Milliseconds from each source statement since `sinceMs` to the commit at its destination. */
   latencies(sinceMs: number): Promise<readonly number[]>;
   destroy(): Promise<void>;
