@@ -77,6 +77,7 @@ export class Round implements Faulty {
       if (time !== null) takeoverMs[role] = Math.max(takeoverMs[role] ?? 0, time - afterMs);
     }
     world.rounds++;
+    if (world.told.missedOwn > 0) this.note('commands or outcomes were trimmed before the witness had read them');
     return {
       seed,
       fault: fault.name,

@@ -5,7 +5,7 @@ import { type DuologProcess, type Role, TASKS } from '../duolog-process.js';
 import type { Fault, Faulty } from './fault.js';
 
 /** How long the armed process may go on before it passes its point. */
-const PASS_TIMEOUT_MS = 30_000;
+const PASS_TIMEOUT_MS = 60_000;
 
 export function roleOf(point: FailPoint): Role {
   return point.split('.')[0] as Role;
@@ -21,7 +21,7 @@ function passing(point: FailPoint, round: Faulty): number {
     return 1;
   return round.random.weighted([
     [1, 2],
-    [round.random.between(2, 12), 3],
+    [round.random.between(2, 6), 3],
   ]);
 }
 

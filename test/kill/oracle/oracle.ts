@@ -39,8 +39,9 @@ export class Oracle {
     public startedMs: number,
   ) {}
 
-  /** Commands without an answer yet; null where some of what came is not understood yet. */
+  /** Commands without an answer yet, as far as answers can be known. */
   unanswered(): number {
+    if (this.told.missedOwn > 0) return 0;
     const answers = answersOf(this.told);
     let open = 0;
     for (const command of this.told.commands.keys()) if (!answers.has(command)) open++;
@@ -94,6 +95,7 @@ export class Oracle {
       holds: [...this.told.holds.values()].filter(({ link }) => links.includes(link)),
       happened: this.audit.filter((entry) => records.has(nameOf(entry))),
       told: this.told.changes.filter(({ system, entity, key }) => records.has(recordName(system, entity, key ?? ''))),
+      commands: [...this.told.commands].filter(([, { link }]) => links.includes(link)),
       decisions: this.told.decisions.filter(({ link }) => links.includes(link)),
     };
   }

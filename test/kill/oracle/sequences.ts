@@ -95,13 +95,18 @@ function verifyPositions(told: ToldTopics): Violation[] {
 function verifyCommands(told: ToldTopics): Violation[] {
   const answers = answersOf(told);
   const violations: Violation[] = [];
-  for (const [command, times] of told.commands) {
-    if (times !== 1) violations.push({ rule: 'I3', message: `the command ${command} was sent ${times} times` });
+  for (const [command, { link, sent }] of told.commands) {
+    if (sent !== 1) {
+      violations.push({ rule: 'I3', message: `the command ${command} was sent ${sent} times`, record: link });
+    }
     const answered = answers.get(command) ?? 0;
     // An outcome topic may tell an answer again after a crash; what a change topic tells, it tells once.
     const again = told.outcomes.has(command) && answered > 1 && answered === told.outcomes.get(command);
-    if (answered !== 1 && !again)
-      violations.push({ rule: 'I4', message: `the command ${command} was answered ${answered} times` });
+    const missed = answered === 0 && told.missedOwn > 0;
+    if (answered !== 1 && !again && !missed) {
+      const message = `the command ${command} was answered ${answered} times`;
+      violations.push({ rule: 'I4', message, record: link });
+    }
   }
   return violations;
 }

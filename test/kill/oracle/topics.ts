@@ -47,6 +47,14 @@ export interface ToldDecision {
   }[];
 }
 
+export interface ToldCommand {
+  readonly link: string;
+  readonly system: string;
+  readonly entity: EntityName;
+  readonly operation: string;
+  sent: number;
+}
+
 export interface ToldHold {
   readonly link: string;
   readonly entity: EntityName;
@@ -60,8 +68,8 @@ export interface ToldHold {
 export class ToldTopics {
   readonly changes: ToldChange[] = [];
   readonly decisions: ToldDecision[] = [];
-  /** Command id to how often it was sent. */
-  readonly commands = new Map<string, number>();
+  /** By command id. */
+  readonly commands = new Map<string, ToldCommand>();
   /** Command id to how often an outcome topic answered it. */
   readonly outcomes = new Map<string, number>();
   readonly links = new Map<string, ToldCanonical>();
@@ -80,6 +88,8 @@ export class ToldTopics {
   }[] = [];
   private readonly last = new Map<string, number>();
   readonly gaps: string[] = [];
+  /** How often commands or outcomes were trimmed before they were read. */
+  missedOwn = 0;
 
   constructor(
     private readonly prefix: string,
@@ -97,6 +107,12 @@ export class ToldTopics {
         watch.found = record.timeMs;
     }
     if (record.key !== null || record.value !== null) this.undecoded.push(record);
+  }
+
+  /** A topic lost records before they were read: topics of Duolog's own only, which are trimmed behind their readers. */
+  trimmed(topic: string): void {
+    if (/\.(command|outcome)\./.test(topic)) this.missedOwn++;
+    else this.gaps.push(`${topic} lost records before a subscriber could read them`);
   }
 
   /** Watches for the first record that was produced after a moment in one kind of topic: `change`, `command`, … */
@@ -130,7 +146,7 @@ export class ToldTopics {
       case 'hold':
         return this.takeHold(rest[0] as EntityName, key!, value);
       case 'command':
-        return count(this.commands, (await this.avro.read<{ readonly id: string }>(value!)).id);
+        return this.takeCommand(rest[1]!, value!);
       case 'outcome':
         return count(this.outcomes, (await this.avro.read<{ readonly command: string }>(value!)).command);
       default:
@@ -200,6 +216,16 @@ export class ToldTopics {
       })),
     }));
     this.decisions.push({ link: told.link, entity: told.entity, kind: told.decision, fields });
+  }
+
+  private async takeCommand(system: string, value: Buffer): Promise<void> {
+    const { id, ...told } = await this.avro.read<Omit<ToldCommand, 'sent'> & { readonly id: string }>(value);
+    const known = this.commands.get(id);
+    if (known !== undefined) known.sent++;
+    else {
+      const { entity, link, operation } = told;
+      this.commands.set(id, { link, system, entity, operation, sent: 1 });
+    }
   }
 
   private async takeHold(entity: EntityName, key: Buffer, value: Buffer | null): Promise<void> {

@@ -16,6 +16,7 @@ import java.util.Set;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.InvalidOffsetException;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
@@ -31,6 +32,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  * Standard output, fields apart by tabs; "-" stands for nothing:
  *   r TOPIC OFFSET MILLISECONDS KEY VALUE     a record, key and value in base64
  *   s N
+ *   g TOPIC                                   its records were deleted before they could be read
  */
 public final class Witness {
   private final KafkaConsumer<byte[], byte[]> consumer;
@@ -44,7 +46,7 @@ public final class Witness {
     properties.put("bootstrap.servers", brokers);
     properties.put("isolation.level", "read_committed");
     properties.put("enable.auto.commit", "false");
-    properties.put("auto.offset.reset", "earliest");
+    properties.put("auto.offset.reset", "none");
     properties.put("allow.auto.create.topics", "false");
     properties.put("fetch.max.wait.ms", "100");
     properties.put("reconnect.backoff.max.ms", "200");
@@ -82,6 +84,9 @@ public final class Witness {
         if (line != null) obey(line);
         if (!consumer.assignment().isEmpty()) read();
         answer();
+      } catch (InvalidOffsetException trimmed) {
+        for (TopicPartition each : trimmed.partitions()) out.print("g\t" + each.topic() + "\n");
+        consumer.seekToBeginning(trimmed.partitions());
       } catch (KafkaException away) {
         // The broker is gone for a while, which is what is being tried.
         if (line != null) lines.add(line);

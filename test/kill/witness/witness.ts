@@ -21,6 +21,7 @@ export class Witness {
   readonly #syncs = new Map<string, () => void>();
   #syncCount = 0;
   #onRecord: (record: WitnessedRecord) => void = () => undefined;
+  #onTrimmed: (topic: string) => void = () => undefined;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
@@ -41,9 +42,18 @@ export class Witness {
     return new Witness(child);
   }
 
-  /** Reads these topics from now on, instead of others; of those under `counted` it tells no key and value. */
-  follow(topics: readonly string[], counted: readonly string[], onRecord: (record: WitnessedRecord) => void): void {
+  /**
+   * Reads these topics from now on, instead of others; of those under `counted` it tells no key and value.
+   * `onTrimmed` is told of a topic whose records were deleted behind Duolog's own reading before they were read here.
+   */
+  follow(
+    topics: readonly string[],
+    counted: readonly string[],
+    onRecord: (record: WitnessedRecord) => void,
+    onTrimmed: (topic: string) => void,
+  ): void {
     this.#onRecord = onRecord;
+    this.#onTrimmed = onTrimmed;
     this.#tell(`assign ${[...topics, ...counted.map((topic) => `#${topic}`)].join(' ')}`);
   }
 
@@ -76,6 +86,7 @@ export class Witness {
       this.#syncs.delete(first);
       return;
     }
+    if (kind === 'g') return this.#onTrimmed(first);
     this.#onRecord({
       topic: first,
       offset: Number(offset),

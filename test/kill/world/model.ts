@@ -184,6 +184,7 @@ syncs:
             map: { name: name, email: email, company: customer }
       note:
         fields: { text: string, author: "string?" }
+        match: none
         delete: { erp: hard }
         systems:
           crm: { table: public.note, write: false, map: { text: note_text, author: note_author } }

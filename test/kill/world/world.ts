@@ -103,7 +103,13 @@ export class World {
     );
     this.oracle.startedMs = Math.max(...times.map(Number));
     const { read, counted } = topicsOf(this.prefix);
-    this.stack.witness.follow(read, counted, (record) => this.told.add(record));
+    const { told } = this;
+    this.stack.witness.follow(
+      read,
+      counted,
+      (record) => told.add(record),
+      (topic) => told.trimmed(topic),
+    );
   }
 
   async close(): Promise<void> {
