@@ -1,6 +1,7 @@
 import { setGone, setSeen } from './canonical.js';
 import { endDeletion, observeDeletion } from './deletes.js';
 import { entry } from './entries.js';
+import type { Row } from '../model/value.js';
 import type { ChangeEvent, EndSeen } from './events.js';
 import { hold } from './holds.js';
 import { confirm, finishCommand } from './own-writes.js';
@@ -139,19 +140,26 @@ function settleInsert(turn: Turn, link: LinkDraft, system: SystemIndex, member: 
   }
 }
 
-/** A row with the insert's match value is there. Showing all that we wrote it is ours; else it is matched like any other. */
+/** A row with the insert's match value is there. Showing most of what we wrote it is ours; else it is matched like any other. */
 function adopt(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft, command: InFlight): void {
   const waiting = turn.find(entry.awaiting(command.command), 2);
   const record = waiting.length === 1 ? turn.state.get(waiting[0]!) : undefined;
   const row = record?.kind === 'waiting' ? (record.events.at(-1)?.after ?? null) : null;
-  const isOurs = row !== null && Object.keys(command.set).every((column) => row[column] === command.set[column]);
-  if (record?.kind === 'waiting' && isOurs) {
+  if (record?.kind === 'waiting' && row !== null && showsMost(system, row, command.set)) {
     takeWaiting(turn, command.command);
     finishCommand(turn, link, system, member);
     confirm(turn, link, system, member, command, record.key, row);
   } else {
     finishCommand(turn, link, system, member);
   }
+}
+
+/** Of what was written beside the match values; nothing but these tells a row of ours from somebody else's of the same thing. */
+function showsMost(system: SystemIndex, row: Row, set: Row): boolean {
+  const telling = Object.keys(set).filter(
+    (name) => set[name] !== null && !system.columns.some(({ column, inMatch }) => inMatch && column === name),
+  );
+  return telling.filter((name) => row[name] === set[name]).length * 2 >= telling.length;
 }
 
 /** The same id, values, expectation and guard. */

@@ -1,0 +1,123 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import type pg from 'pg';
+import { slotName } from '../../connectors/postgres/names.js';
+import { Decoder } from '../../src/avro/codec.js';
+import { keyOf } from '../../src/avro/progress-codec.js';
+import { HttpSchemaRegistry } from '../../src/avro/registry.js';
+import { createOutput } from '../../src/cli/output.js';
+import { resync } from '../../src/cli/resync.js';
+import { kafkaLogOptions } from '../../src/config/kafka-connection.js';
+import type { DuologError } from '../../src/errors/duolog-error.js';
+import { openLog } from '../../src/kafka/index.js';
+import type { Log } from '../../src/log/contract.js';
+import { TopicNames } from '../../src/log/topics.js';
+import { createLogger } from '../../src/logging/logger.js';
+import type { Duolog } from '../../src/runtime.js';
+import { eventually } from '../support/eventually.js';
+import { startPair, type Pair } from './tasks-fixture.js';
+
+export interface Message {
+  readonly offset: number;
+  readonly key: string | null;
+  readonly value: Record<string, unknown> | null;
+}
+
+/** A pair whose topics and slots a test can damage. */
+export interface DamagedPair extends Pair {
+  readonly log: Log;
+  readonly names: TopicNames;
+  /** `duolog resync SYSTEM --json`, and what it printed. */
+  ask(system: string, ...entities: readonly string[]): Promise<Record<string, unknown>>;
+  /** Drops the system's slot, once nobody reads it. */
+  loseSlot(system: 'crm' | 'erp'): Promise<void>;
+  /** All that a topic still holds. */
+  read(topic: string): Promise<readonly Message[]>;
+  /** Deletes everything that a topic holds now. */
+  empty(topic: string): Promise<void>;
+}
+
+export async function startDamagedPair(change: (text: string) => string = (text) => text): Promise<DamagedPair> {
+  const pair = await startPair();
+  const folder = await mkdtemp(join(tmpdir(), 'duolog-resync-'));
+  const file = join(folder, 'duolog.yaml');
+  let text = '';
+  const loaded = pair.changed((original) => (text = change(original)));
+  await writeFile(file, text);
+  const log = await openLog(
+    kafkaLogOptions(loaded.configuration.kafka, createLogger({ level: 'silent', format: 'json' })),
+  );
+  const names = new TopicNames(pair.prefix);
+  return {
+    ...pair,
+    loaded,
+    start: (options) => pair.start({ loaded, ...options }),
+    log,
+    names,
+    ask: async (system, ...entities) => {
+      let printed = '';
+      const out = new Writable({ write: (chunk, _encoding, done) => ((printed += String(chunk)), done()) });
+      await resync(system, { config: file, entity: entities }, createOutput(true, { out, error: out }));
+      return JSON.parse(printed) as Record<string, unknown>;
+    },
+    loseSlot: (system) => dropSlot(system === 'crm' ? pair.crm : pair.erp, slotName(pair.prefix, system)),
+    read: (topic) => readTopic(log, pair.registry, topic),
+    empty: async (topic) => log.trim(topic, (await log.bounds(topic)).end),
+    close: async () => {
+      await log.close();
+      await pair.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function dropSlot(pool: pg.Pool, slot: string): Promise<void> {
+  const drop = async () => {
+    await pool.query('SELECT pg_drop_replication_slot($1)', [slot]);
+    return true;
+  };
+  await eventually(drop, { what: `the slot ${slot} to be let go of` });
+}
+
+async function readTopic(log: Log, registry: string, topic: string): Promise<Message[]> {
+  const decoder = new Decoder(new HttpSchemaRegistry({ url: registry }));
+  const found: Message[] = [];
+  await log.readToEnd(topic, (await log.bounds(topic)).earliest, async (records) => {
+    await decoder.prepare(records.flatMap(({ key, value }) => [key, value]));
+    for (const { offset, key, value } of records) {
+      found.push({
+        offset,
+        key: key === null ? null : keyOf(decoder.decode(key)),
+        value: value === null ? null : (decoder.decode(value).value as Record<string, unknown>),
+      });
+    }
+  });
+  return found;
+}
+
+/** Waits until a task has stopped with this code, and gives its error. */
+export function stopped(duolog: Duolog, task: string, code: string): Promise<DuologError> {
+  return eventually(
+    () => {
+      const status = duolog.status().tasks.find(({ name }) => name === task);
+      if (status?.error?.code === code) return status.error;
+      throw new Error(`${task}: ${status?.phase} ${status?.error?.code} ${status?.error?.message}`);
+    },
+    { what: `${task} to stop with ${code}` },
+  );
+}
+
+/** How many rows show each value of a column, where more than one do. */
+export async function doubles(
+  pool: pg.Pool,
+  table: string,
+  column: string,
+  where = 'true',
+): Promise<readonly unknown[]> {
+  const { rows } = await pool.query<Record<string, unknown>>(
+    `SELECT ${column}, count(*) FROM ${table} WHERE ${where} GROUP BY 1 HAVING count(*) > 1`,
+  );
+  return rows;
+}
