@@ -23,6 +23,8 @@ export interface AvroField {
   readonly doc?: string;
   /** The name in the system, where Avro's rules do not allow it. */
   readonly column?: string;
+  /** Of a column in the state: the canonical field that it is mapped to. */
+  readonly field?: string;
 }
 
 export interface AvroRecord {

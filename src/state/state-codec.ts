@@ -21,6 +21,7 @@ import type { Value } from '../model/value.js';
 import type { SyncPlan } from '../plan/plan.js';
 import type { StateCodec } from './contract.js';
 import { fromJsonForm, toJsonForm } from './json-form.js';
+import { SharedRow } from './shared-row.js';
 import { stateSchema } from './state-schema.js';
 
 /**
@@ -127,6 +128,7 @@ interface AvroHold extends Omit<Hold, 'attempt'> {
 
 interface AvroMember extends Omit<Member, 'inFlight' | 'holds' | 'ending'> {
   readonly seenMissing: readonly string[];
+  readonly seenNull?: readonly string[] | null;
   readonly inFlight: AvroInFlight | null;
   readonly holds: readonly AvroHold[];
   readonly ending: (Ending & { readonly seenMissing: readonly string[] }) | null;
@@ -159,20 +161,24 @@ class EntityLayout {
     this.fields = new NamedRecord(fields);
     this.references = fields.filter((field) => isReference(field)).map((field) => field.name);
     this.groups = new NamedRecord(inner(link, 'set').fields);
-    this.members = inner(link, 'members').fields.map((field) => ({
-      system: field.column ?? field.name,
-      field: field.name,
-      row: new NamedRecord<Value>(branch(branch(field.type).fields.find((each) => each.name === 'seen')!.type).fields),
-    }));
+    this.members = inner(link, 'members').fields.map((field) => {
+      const row = branch(branch(field.type).fields.find((each) => each.name === 'seen')!.type).fields;
+      return {
+        system: field.column ?? field.name,
+        field: field.name,
+        row: new NamedRecord<Value>(row),
+        shared: new SharedRow(row),
+      };
+    });
   }
 
   write(link: LinkRecord): StateMessage {
     const set: Record<string, AvroSetter> = {};
     for (const group in link.set) set[group] = this.systems.write(link.set[group]!);
     const members: Record<string, unknown> = {};
-    for (const { system, field, row } of this.members) {
-      const member = link.members[system];
-      if (member !== undefined) members[field] = this.writeMember(member, row);
+    for (const place of this.members) {
+      const member = link.members[place.system];
+      if (member !== undefined) members[place.field] = this.writeMember(member, place, link.canonical);
     }
     const written: AvroLink = {
       id: link.id,
@@ -196,13 +202,11 @@ class EntityLayout {
     const canonical = this.fields.read(link.canonical, link.canonicalMissing) as Record<string, FieldValue>;
     for (const field of this.references)
       if (canonical[field] !== undefined) canonical[field] = reference(canonical[field]);
-    const set: Record<string, Setter> = {};
-    const groups = this.groups.read(link.set);
-    for (const group in groups) if (groups[group]) set[group] = this.systems.read(groups[group]);
+    const set = this.systems.readAll(this.groups.read(link.set));
     const members: Record<string, Member> = {};
-    for (const { system, field, row } of this.members) {
-      const member = link.members[field];
-      if (member) members[system] = this.readMember(member, row);
+    for (const place of this.members) {
+      const member = link.members[place.field];
+      if (member) members[place.system] = this.readMember(member, place, canonical);
     }
     return {
       kind: 'link',
@@ -222,12 +226,14 @@ class EntityLayout {
     };
   }
 
-  private writeMember(member: Member, row: NamedRecord<Value>): AvroMember {
+  private writeMember(member: Member, { row, shared }: MemberPlace, canonical: LinkRecord['canonical']): AvroMember {
     const { seen, ending, inFlight } = member;
+    const written = seen === null ? null : shared.write(seen, canonical);
     return {
       key: member.key,
-      seen: seen && row.write(seen),
-      seenMissing: seen === null ? [] : row.missing(seen),
+      seen: written === null ? null : written.row,
+      seenMissing: seen === null ? NONE : row.missing(seen),
+      seenNull: written === null ? null : written.nulls,
       moves: member.moves,
       agreed: member.agreed,
       match: member.match,
@@ -242,13 +248,15 @@ class EntityLayout {
     };
   }
 
-  private readMember(member: AvroMember, row: NamedRecord<Value>): Member {
-    const { seen, seenMissing, ending, inFlight } = member;
+  private readMember(member: AvroMember, { row, shared }: MemberPlace, canonical: LinkRecord['canonical']): Member {
+    const { seen, seenMissing, seenNull, ending, inFlight } = member;
+    // Null, or written before there was such a list: the row stands there whole.
+    const isWhole = seenNull === null || seenNull === undefined;
     const agreed = member.agreed as Record<string, FieldValue>;
     for (const field in agreed) agreed[field] = reference(agreed[field]!);
     return {
       key: member.key,
-      seen: seen && row.read(seen, seenMissing),
+      seen: seen && (isWhole ? row.read(seen, seenMissing) : shared.read(seen, seenMissing, seenNull, canonical)),
       moves: member.moves,
       agreed,
       match: member.match,
@@ -286,7 +294,10 @@ interface MemberPlace {
   readonly system: string;
   readonly field: string;
   readonly row: NamedRecord<Value>;
+  readonly shared: SharedRow;
 }
+
+const NONE: readonly string[] = [];
 
 /** Systems as an enum, whose symbols have to follow Avro's rules. */
 class Systems {
@@ -305,6 +316,23 @@ class Systems {
 
   read({ system, timeMicros }: AvroSetter): Setter {
     return { system: this.names.get(system)!, timeMicros };
+  }
+
+  /** Most groups of a link have the setter of the group before. */
+  readAll(groups: Readonly<Record<string, AvroSetter | null>>): Record<string, Setter> {
+    const setters: Record<string, Setter> = {};
+    let last: AvroSetter | null = null;
+    let setter: Setter | null = null;
+    for (const group in groups) {
+      const next: AvroSetter | null | undefined = groups[group];
+      if (!next) continue;
+      if (last === null || setter === null || next.system !== last.system || next.timeMicros !== last.timeMicros) {
+        setter = this.read(next);
+        last = next;
+      }
+      setters[group] = setter;
+    }
+    return setters;
   }
 }
 

@@ -58,7 +58,14 @@ function linkSchema(entity: EntityPlan): AvroRecord {
 
 function memberSchema(entity: EntityPlan, system: string): AvroRecord {
   const namespace = `duolog.state.${avroName(entity.name)}.${avroName(system)}`;
-  const row = { ...rowSchema(entity.systems[system]!.shape), namespace };
+  const { shape, columns } = entity.systems[system]!;
+  const fieldOf = new Map(columns.map(({ column, field }) => [column, field]));
+  const schema = rowSchema(shape);
+  const fields = schema.fields.map((column): AvroField => {
+    const field = fieldOf.get(column.column ?? column.name);
+    return field === undefined ? column : { ...column, field };
+  });
+  const row = { ...schema, namespace, fields };
   return { ...withDefinitions(schemaFile('state-member'), [row]), namespace };
 }
 
