@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import type { Logger } from './logging/logger.js';
 import { HttpSchemaRegistry } from './avro/registry.js';
 import { kafkaLogOptions } from './config/kafka-connection.js';
@@ -10,6 +11,7 @@ import { taskLimits } from './config/task-limits.js';
 import type { Connector, SourceStatus } from './connector/contract.js';
 import { DuologError } from './errors/duolog-error.js';
 import { openLog } from './kafka/index.js';
+import { KnownTables } from './known-tables.js';
 import type { Log } from './log/contract.js';
 import { TopicNames } from './log/topics.js';
 import type { TableShape } from './model/table.js';
@@ -36,6 +38,10 @@ export interface StartOptions {
   readonly logger: Logger;
   /** Gives up waiting for Kafka and the systems. */
   readonly signal?: AbortSignal;
+  /** Where the figures go; own ones by default. */
+  readonly metrics?: DuologMetrics;
+  /** Told what a start waits for, and null once it no longer does. */
+  readonly onWaiting?: (error: DuologError | null) => void;
 }
 
 /** A running Duolog. */
@@ -76,7 +82,10 @@ export async function startDuolog(loaded: LoadedConfiguration, options: StartOpt
   );
   let log: Log | null = null;
   try {
-    const compiled = await untilReached(options, async () => compile(loaded, await shapes(configuration, connectors)));
+    const known = new KnownTables(join(configuration.state.folder, configuration.prefix, 'tables.json'));
+    const compiled = await untilReached(options, async () =>
+      compile(loaded, await shapes(options, configuration, connectors, known)),
+    );
     const plans = compiled.map((plan) => ({ ...plan, observe: options.observe ?? false }));
     const opened = await untilReached(options, () => openLog(kafkaLogOptions(configuration.kafka, options.logger)));
     log = opened;
@@ -104,7 +113,7 @@ function run(
   log: Log,
 ): Duolog {
   const { prefix } = configuration;
-  const metrics = new DuologMetrics(() => Date.now());
+  const metrics = options.metrics ?? new DuologMetrics(() => Date.now());
   const topics = new TopicNames(prefix);
   const registry = new HttpSchemaRegistry(registryOptions(configuration.kafka));
   const requests = new RequestReader({ log, registry, topics });
@@ -140,25 +149,40 @@ function run(
   };
 }
 
-/** What the systems' catalogues say of every table that the configuration names. */
+/** What the systems' catalogues say of every table that the configuration names; of one that is away, what it said last. */
 async function shapes(
+  { logger }: StartOptions,
   configuration: Configuration,
   connectors: ReadonlyMap<string, Connector>,
+  known: KnownTables,
 ): Promise<readonly TableShape[]> {
   const needed = tablesNeeded(configuration);
   const perSystem = await Promise.all(
     Array.from(connectors, async ([name, connector]) => {
-      const references = needed.filter(({ system }) => system === name);
-      if (references.length === 0) return [];
+      const wanted = needed.filter(({ system }) => system === name).map(({ entity, table }) => ({ entity, table }));
+      if (wanted.length === 0) return [];
       const catalogue = connector.catalogue();
       try {
-        return await catalogue.tables(references.map(({ entity, table }) => ({ entity, table })));
+        return await catalogue.tables(wanted);
+      } catch (error) {
+        const last = isAway(error) ? await known.of(name, wanted) : null;
+        if (last === null) throw error;
+        logger.warn({ err: error, system: name }, 'not reached; begins with its tables as they were last');
+        return last;
       } finally {
         await catalogue.close();
       }
     }),
   );
+  await known.remember(perSystem.flat()).catch((error: unknown) => {
+    // Only what a start without a system would need; a role without a state may have no folder to write.
+    logger.warn({ err: error }, 'the tables could not be remembered');
+  });
   return perSystem.flat();
+}
+
+function isAway(error: unknown): error is DuologError {
+  return error instanceof DuologError && error.retry === 'backoff';
 }
 
 function compile(loaded: LoadedConfiguration, tables: readonly TableShape[]): readonly SyncPlan[] {
@@ -168,12 +192,16 @@ function compile(loaded: LoadedConfiguration, tables: readonly TableShape[]): re
 }
 
 /** Tries again, ever more slowly, while all that is wrong is that something does not answer. */
-async function untilReached<T>({ logger, signal }: StartOptions, attempt: () => Promise<T>): Promise<T> {
+async function untilReached<T>(options: StartOptions, attempt: () => Promise<T>): Promise<T> {
+  const { logger, signal, onWaiting } = options;
   for (let attempts = 0; ; attempts++) {
     try {
-      return await attempt();
+      const reached = await attempt();
+      onWaiting?.(null);
+      return reached;
     } catch (error) {
-      if (!(error instanceof DuologError) || error.retry !== 'backoff' || signal?.aborted === true) throw error;
+      if (!isAway(error) || signal?.aborted === true) throw error;
+      onWaiting?.(error);
       logger.warn({ err: error, attempts: attempts + 1 }, 'not reached yet; trying again');
       await systemClock.pause(Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(attempts, 10)), signal);
       signal?.throwIfAborted();

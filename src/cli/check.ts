@@ -6,17 +6,18 @@ import { registryOptions } from '../config/registry-connection.js';
 import type { SystemUse } from '../connector/contract.js';
 import type { EntitySystemPlan } from '../plan/plan.js';
 import type { TopicFinding } from '../log/contract.js';
+import { DuologError } from '../errors/duolog-error.js';
 import { openLog } from '../kafka/index.js';
 import { createLogger } from '../logging/logger.js';
 import type { TableShape } from '../model/table.js';
-import { compilePlans } from '../plan/compile.js';
+import { compilePlans, tablesNeeded } from '../plan/compile.js';
 import type { SyncPlan } from '../plan/plan.js';
 import { unmatchedTables } from '../plan/unmatched.js';
 import { topicSpecs } from '../tasks/topic-specs.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { countFindings, printFindings, type PlacedFinding } from './findings.js';
 import { describeError, type Output } from './output.js';
-import { readShapes, withSystems, type OpenedSystem } from './systems.js';
+import { referencesTo, withSystems, type OpenedSystem } from './systems.js';
 
 /** `duolog check`: everything that a run needs, looked at without changing anything. */
 export async function check(options: { readonly config: string }, output: Output): Promise<ExitCode> {
@@ -25,7 +26,7 @@ export async function check(options: { readonly config: string }, output: Output
     const shapes = await Promise.all(systems.map((system) => describeSystem(loaded, system)));
     const compiled = compile(loaded, shapes);
     const inSystems = await Promise.all(
-      systems.map((system, at) => checkSystem(system, shapes[at]?.shapes === null ? null : compiled.plans)),
+      systems.map((system, at) => (shapes[at]?.reached === true ? checkSystem(system, compiled.plans) : [])),
     );
     const elsewhere = await Promise.all([checkKafka(loaded, compiled.plans), checkRegistry(loaded)]);
     return [
@@ -59,30 +60,43 @@ function good(place: string, what: string, message: string): PlacedFinding {
 }
 
 interface Described {
-  readonly shapes: readonly TableShape[] | null;
+  readonly shapes: readonly TableShape[];
+  /** It answered, whatever it said. */
+  readonly reached: boolean;
   readonly findings: readonly PlacedFinding[];
 }
 
+/** One table at a time, so that one that is not there hides nothing of the others. */
 async function describeSystem({ configuration }: LoadedConfiguration, system: OpenedSystem): Promise<Described> {
-  try {
-    const shapes = await readShapes(configuration, system);
-    const tables = shapes.map((shape) => shape.table).join(', ');
-    return { shapes, findings: [good(system.name, 'tables', `${shapes.length} tables found: ${tables}`)] };
-  } catch (error) {
-    return { shapes: null, findings: [failure(system.name, 'tables', error)] };
+  const shapes: TableShape[] = [];
+  const findings: PlacedFinding[] = [];
+  for (const reference of referencesTo(configuration, system.name)) {
+    try {
+      shapes.push(...(await system.catalogue.tables([reference])));
+    } catch (error) {
+      findings.push(failure(system.name, 'tables', error));
+      if (!isAboutTable(error)) return { shapes: [], reached: false, findings };
+    }
   }
+  const tables = shapes.map((shape) => shape.table).join(', ');
+  if (shapes.length > 0) findings.push(good(system.name, 'tables', `${shapes.length} tables found: ${tables}`));
+  return { shapes, reached: true, findings };
 }
 
-/** Compiles what can be: with a system that did not answer, its tables would only look missing. */
+function isAboutTable(error: unknown): boolean {
+  return error instanceof DuologError && /^(TABLE|COLUMN)_/.test(error.code);
+}
+
+/** Compiles what can be; while a table is missing, what refers to it would only look wrong and is not told. */
 function compile(
   loaded: LoadedConfiguration,
   described: readonly Described[],
 ): { readonly plans: readonly SyncPlan[]; readonly findings: readonly PlacedFinding[] } {
-  if (described.some(({ shapes }) => shapes === null)) return { plans: [], findings: [] };
-  const compiled = compilePlans(
-    loaded.configuration,
-    described.flatMap(({ shapes }) => shapes ?? []),
-  );
+  const shapes = described.flatMap((one) => one.shapes);
+  const compiled = compilePlans(loaded.configuration, shapes);
+  if (shapes.length < tablesNeeded(loaded.configuration).length) {
+    return { plans: compiled.ok ? compiled.plans : compiled.partial, findings: [] };
+  }
   const finding =
     (severity: 'error' | 'warning') =>
     (problem: Problem): PlacedFinding => ({
@@ -94,7 +108,8 @@ function compile(
     });
   const warnings = compiled.warnings.map(finding('warning'));
   if (compiled.ok) warnings.push(...matchFindings(loaded, compiled.plans));
-  if (!compiled.ok) return { plans: [], findings: [...compiled.problems.map(finding('error')), ...warnings] };
+  if (!compiled.ok)
+    return { plans: compiled.partial, findings: [...compiled.problems.map(finding('error')), ...warnings] };
   return { plans: compiled.plans, findings: [good('configuration', 'mapping', 'it fits the tables'), ...warnings] };
 }
 
@@ -116,9 +131,7 @@ function matchFindings(loaded: LoadedConfiguration, plans: readonly SyncPlan[]):
   });
 }
 
-/** With null for a system that did not answer already. */
-async function checkSystem(system: OpenedSystem, plans: readonly SyncPlan[] | null): Promise<readonly PlacedFinding[]> {
-  if (plans === null) return [];
+async function checkSystem(system: OpenedSystem, plans: readonly SyncPlan[]): Promise<readonly PlacedFinding[]> {
   try {
     const findings = await system.catalogue.check(entitiesOf(plans, system.name), useOf(plans, system.name));
     return findings.map((finding) => ({ ...finding, place: system.name }));

@@ -27,6 +27,8 @@ export interface ShownStatus {
   readonly holds: DuologStatus['holds'];
   /** Resyncs that were asked for and not taken up yet; null where Kafka does not tell. */
   readonly requests: readonly PendingRequest[] | null;
+  /** What the start waits for, before there are tasks. */
+  readonly waitingFor: ShownStatus['tasks'][number]['error'];
 }
 
 /** A status as JSON: errors in words, no values of records. */
@@ -37,7 +39,13 @@ export function describeStatus(status: DuologStatus, requests: ShownStatus['requ
     restarts,
     error: error === null ? null : describeError(error),
   }));
-  return { prefix: status.prefix, tasks, sources: status.sources, holds: status.holds, requests };
+  return { prefix: status.prefix, tasks, sources: status.sources, holds: status.holds, requests, waitingFor: null };
+}
+
+/** Before Kafka and the systems are reached. */
+export function describeStart(prefix: string, waitingFor: DuologError | null): ShownStatus {
+  const error = waitingFor === null ? null : describeError(waitingFor);
+  return { prefix, tasks: [], sources: {}, holds: {}, requests: null, waitingFor: error };
 }
 
 /** `duolog status`: asks the running process's API. */
@@ -73,6 +81,10 @@ async function ask(url: string, path: string): Promise<{ readonly ok: boolean; r
 function print(shown: ShownStatus, output: Output): void {
   const { paint } = output;
   output.line(paint('bold', `prefix ${shown.prefix}`));
+  const { waitingFor } = shown;
+  if (waitingFor !== null) {
+    output.line(`  starting, waits: ${paint('red', waitingFor.code)} ${waitingFor.message} ${waitingFor.hint}`);
+  }
   const width = Math.max(0, ...shown.tasks.map(({ name }) => name.length));
   for (const { name, phase, restarts, error } of shown.tasks) {
     const colour = phase === 'running' ? 'green' : phase === 'failed' ? 'red' : 'yellow';

@@ -1,6 +1,6 @@
 import { createConnector } from '../../connectors/registry.js';
 import type { Configuration } from '../config/schema.js';
-import type { Catalogue, Connector } from '../connector/contract.js';
+import type { Catalogue, Connector, TableReference } from '../connector/contract.js';
 import type { TableShape } from '../model/table.js';
 import { tablesNeeded } from '../plan/compile.js';
 
@@ -32,8 +32,13 @@ export async function withSystems<T>(
   }
 }
 
-/** The shapes of the tables that the configuration names in one system. */
+/** The tables that the configuration names in one system. */
+export function referencesTo(configuration: Configuration, system: string): readonly TableReference[] {
+  const needed = tablesNeeded(configuration).filter((need) => need.system === system);
+  return needed.map(({ entity, table }) => ({ entity, table }));
+}
+
+/** Their shapes. @throws DuologError TABLE_NOT_FOUND and whatever keeps the system from answering. */
 export function readShapes(configuration: Configuration, system: OpenedSystem): Promise<readonly TableShape[]> {
-  const references = tablesNeeded(configuration).filter((need) => need.system === system.name);
-  return system.catalogue.tables(references.map(({ entity, table }) => ({ entity, table })));
+  return system.catalogue.tables(referencesTo(configuration, system.name));
 }

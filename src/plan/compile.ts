@@ -12,7 +12,13 @@ import { linkEntities } from './references.js';
 /** The plans, or everything that keeps the configuration from fitting the systems' catalogues. */
 export type Compiled =
   | { readonly ok: true; readonly plans: readonly SyncPlan[]; readonly warnings: readonly Problem[] }
-  | { readonly ok: false; readonly problems: readonly Problem[]; readonly warnings: readonly Problem[] };
+  | {
+      readonly ok: false;
+      readonly problems: readonly Problem[];
+      readonly warnings: readonly Problem[];
+      /** What could be made nevertheless: to look at, not to run. */
+      readonly partial: readonly SyncPlan[];
+    };
 
 /** Which table of which system an entity of the configuration names; the catalogues give their shapes. */
 export interface TableNeed {
@@ -39,7 +45,7 @@ export function compilePlans(configuration: Configuration, shapes: readonly Tabl
     compileSync(configuration.prefix, name, sync, shapes, findings),
   );
   const { problems, warnings } = findings;
-  return problems.length === 0 ? { ok: true, plans, warnings } : { ok: false, problems, warnings };
+  return problems.length === 0 ? { ok: true, plans, warnings } : { ok: false, problems, warnings, partial: plans };
 }
 
 /** A table serves one entity: commands for one row must have one order. */
