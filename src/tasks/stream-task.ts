@@ -8,6 +8,7 @@ import type { LogProducer, LogReader, LogRecord, LogTransaction, TopicMessages }
 import type { SyncPlan } from '../plan/plan.js';
 import type { Changelog } from '../state/changelog.js';
 import type { State } from '../state/contract.js';
+import { withdrawFormer } from './former-state.js';
 import { BirthReader } from './read-last.js';
 import { StreamGaps } from './stream-gaps.js';
 import { streamInputs, StreamReader, type StreamInput } from './stream-inputs.js';
@@ -210,10 +211,12 @@ export class StreamTask implements Task {
     const { clock } = this.context;
     const { changelog, plan, newBirth } = this.options;
     const { store } = changelog;
-    if (syncRecord(store) === undefined) initialState(store, { birth: newBirth(), ...plan });
+    const isNew = syncRecord(store) === undefined;
+    if (isNew) initialState(store, { birth: newBirth(), ...plan });
     else adoptConfiguration(store, plan);
     const sync = syncRecord(store)!;
     this.consumed = { ...sync.consumed, ...(await this.gaps.beginnings(sync.consumed)) };
+    if (isNew) await withdrawFormer(this.context, plan, this.producer!);
     await this.commit([], [this.messages.heartbeat(plan.name, sync.birth, clock.nowMs())]);
   }
 

@@ -12,6 +12,7 @@ import { resync } from '../../src/cli/resync.js';
 import { kafkaLogOptions } from '../../src/config/kafka-connection.js';
 import type { DuologError } from '../../src/errors/duolog-error.js';
 import { openLog } from '../../src/kafka/index.js';
+import { Kafka, logLevel } from '../../src/kafka/kafkajs.js';
 import type { Log } from '../../src/log/contract.js';
 import { TopicNames } from '../../src/log/topics.js';
 import { createLogger } from '../../src/logging/logger.js';
@@ -29,12 +30,16 @@ export interface Message {
 export interface DamagedPair extends Pair {
   readonly log: Log;
   readonly names: TopicNames;
+  /** The configuration, for processes of their own. */
+  readonly file: string;
   /** `duolog resync SYSTEM --json`, and what it printed. */
   ask(system: string, ...entities: readonly string[]): Promise<Record<string, unknown>>;
   /** Drops the system's slot, once nobody reads it. */
   loseSlot(system: 'crm' | 'erp'): Promise<void>;
   /** All that a topic still holds. */
   read(topic: string): Promise<readonly Message[]>;
+  /** Deletes the state of the sync, in Kafka and beside the process, as if it had never been. */
+  loseState(): Promise<void>;
   /** Deletes everything that a topic holds now. */
   empty(topic: string): Promise<void>;
 }
@@ -56,6 +61,7 @@ export async function startDamagedPair(change: (text: string) => string = (text)
     start: (options) => pair.start({ loaded, ...options }),
     log,
     names,
+    file,
     ask: async (system, ...entities) => {
       let printed = '';
       const out = new Writable({ write: (chunk, _encoding, done) => ((printed += String(chunk)), done()) });
@@ -64,6 +70,10 @@ export async function startDamagedPair(change: (text: string) => string = (text)
     },
     loseSlot: (system) => dropSlot(system === 'crm' ? pair.crm : pair.erp, slotName(pair.prefix, system)),
     read: (topic) => readTopic(log, pair.registry, topic),
+    loseState: async () => {
+      await rm(loaded.configuration.state.folder, { recursive: true, force: true });
+      await deleteTopic(pair.brokers, names.state('customers'));
+    },
     empty: async (topic) => log.trim(topic, (await log.bounds(topic)).end),
     close: async () => {
       await log.close();
@@ -79,6 +89,14 @@ async function dropSlot(pool: pg.Pool, slot: string): Promise<void> {
     return true;
   };
   await eventually(drop, { what: `the slot ${slot} to be let go of` });
+}
+
+async function deleteTopic(brokers: readonly string[], topic: string): Promise<void> {
+  const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
+  await admin.connect();
+  await admin.deleteTopics({ topics: [topic] });
+  await eventually(async () => !(await admin.listTopics()).includes(topic));
+  await admin.disconnect();
 }
 
 async function readTopic(log: Log, registry: string, topic: string): Promise<Message[]> {

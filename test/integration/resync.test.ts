@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { slotName } from '../../connectors/postgres/names.js';
+import { spawnDuolog } from '../support/duolog-process.js';
 import { eventually } from '../support/eventually.js';
 import { doubles, startDamagedPair, stopped, type DamagedPair } from './resync-fixture.js';
 
@@ -143,3 +145,111 @@ async function expectWhatWasEdited(pair: DamagedPair): Promise<void> {
   expect(texts.some((text) => text.includes('Moved on') && text.includes('Ours'))).toBe(true);
   expect(texts.some((text) => text.includes('From the crm') && text.includes('From the erp'))).toBe(true);
 }
+
+describe('a slot that somebody else has read from', () => {
+  let pair: DamagedPair;
+  beforeAll(async () => {
+    pair = await startDamagedPair();
+    await fill(pair);
+  });
+  afterAll(() => pair?.close());
+
+  it('is found out, and after the resync everything is equal', async () => {
+    const first = await pair.start();
+    await pair.equal();
+    await first.stop();
+    await pair.crm.query(`UPDATE company SET comp_city = 'Read by another' WHERE comp_vat < 'V2'`);
+    await pair.crm.query(`DELETE FROM person WHERE pers_email < 'P2'`);
+    await pair.erp.query(`UPDATE customer SET name = 'Meanwhile' WHERE vat = 'V30'`);
+    const advance = async () => {
+      await pair.crm.query('SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())', [
+        slotName(pair.prefix, 'crm'),
+      ]);
+      return true;
+    };
+    await eventually(advance);
+    const duolog = await pair.start();
+    expect(await stopped(duolog, 'source crm', 'SLOT_LOST')).toMatchObject({
+      hint: 'Run: duolog resync crm',
+      message: expect.stringContaining('somebody else has read from it') as string,
+    });
+    await pair.ask('crm', 'company');
+    await duolog.stop();
+    // Only the companies were asked for, but the people are lost as well.
+    await pair.start();
+    await pair.equal(60_000);
+    await expectNoDoubles(pair);
+  });
+});
+
+describe('a resync that is killed', () => {
+  let pair: DamagedPair;
+  beforeAll(async () => {
+    pair = await startDamagedPair();
+    await fill(pair);
+  });
+  afterAll(() => pair?.close());
+
+  it('goes on at every step, and everything is equal', { timeout: 240_000 }, async () => {
+    const first = await pair.start();
+    await pair.equal();
+    await first.stop();
+    const points = [
+      'source.open.after-system=kill',
+      'source.commit.after-end=kill',
+      'source.snapshot.after-chunk=kill',
+      'stream.commit.before-end=kill@2',
+    ];
+    for (const [round, point] of points.entries()) {
+      await pair.erp.query(`UPDATE customer SET city = $1 WHERE vat < 'V2'`, [point]);
+      await pair.erp.query(`INSERT INTO customer (name, vat) VALUES ($1, $1)`, [`E${round}`]);
+      await pair.crm.query(`UPDATE company SET comp_name = $1 WHERE comp_vat > 'V3'`, [point]);
+      await pair.crm.query(`DELETE FROM person WHERE pers_email = (SELECT min(pers_email) FROM person)`);
+      if (round % 3 === 0) {
+        await pair.loseSlot('crm');
+        await pair.ask('crm');
+      }
+      const killed = await spawnDuolog(pair.file, ['run'], { DUOLOG_FAIL_POINTS: point });
+      expect((await killed.exited).signal).toBe('SIGKILL');
+    }
+    await pair.start();
+    await pair.equal(90_000);
+    await expectNoDoubles(pair);
+  });
+});
+
+describe('a state that is gone, in Kafka and beside the process', () => {
+  let pair: DamagedPair;
+  beforeAll(async () => {
+    pair = await startDamagedPair();
+    await fill(pair);
+  });
+  afterAll(() => pair?.close());
+
+  it('begins anew from the rows of all systems, linked again by match values', async () => {
+    const first = await pair.start();
+    await pair.equal();
+    await first.stop();
+    for (const system of ['crm', 'erp']) {
+      for (const entity of ['company', 'person']) await pair.empty(pair.names.change(system, entity));
+    }
+    await pair.loseState();
+    await pair.crm.query(`UPDATE company SET comp_city = 'Later' WHERE comp_vat = 'V1'`);
+    await pair.erp.query(`INSERT INTO customer (name, vat) VALUES ('Late', 'L1')`);
+    const duolog = await pair.start();
+    const error = await stopped(duolog, 'stream customers', 'HISTORY_MISSING');
+    expect(error.hint.split('; ').sort()).toEqual(['Run: duolog resync crm', 'duolog resync erp']);
+    await pair.ask('crm');
+    await pair.ask('erp');
+    await duolog.stop();
+    await pair.start();
+    await pair.equal(60_000);
+    await expectNoDoubles(pair);
+    const live = async () => {
+      const byLink = new Map((await pair.read(pair.names.canonical('company'))).map(({ key, value }) => [key, value]));
+      return [...byLink.values()].filter((value) => value !== null).length;
+    };
+    const { rows } = await pair.erp.query('SELECT FROM customer');
+    await eventually(async () => (await live()) === rows.length);
+  });
+});
