@@ -117,7 +117,10 @@ class Accounts {
       if (later.after === null && !this.isShownTo(later, field) && this.isSameThing(later, change)) return true;
       const seen = fieldOf(later.entity, later.system, field.name, later.before);
       if (!sameThere(field, seen, value, change.system === later.system)) return false;
-      return later.after === null || !same(field, fieldOf(later.entity, later.system, field.name, later.after), value);
+      if (later.after === null) return true;
+      const now = fieldOf(later.entity, later.system, field.name, later.after);
+      // Keys of two systems may look alike: a reference was changed if it is another than was seen there.
+      return field.kind === 'reference' && later.system !== change.system ? now !== seen : !same(field, now, value);
     });
   }
 

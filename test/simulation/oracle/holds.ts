@@ -38,7 +38,7 @@ class HoldChecker {
       case 'refused':
         return this.othersShow(entity, link, canonical);
       case 'failed':
-        return this.wouldFail(entity, system, link, canonical);
+        return this.wouldFail(entity, system, link, canonical, hold.detail);
       case 'conflict':
         return this.someRuleHolds(entity);
       case 'rewritten':
@@ -88,6 +88,7 @@ class HoldChecker {
     system: string,
     link: string,
     canonical: CanonicalOutput | undefined,
+    detail: string,
   ): boolean {
     const config = entity.systems[system]!;
     if (config.unique !== 'none' || config.keys === 'natural') {
@@ -101,7 +102,18 @@ class HoldChecker {
     // A natural key cannot be cleared as the field can elsewhere.
     if (config.keys === 'natural' && canonical?.fields && canonical.fields['code'] === null) return true;
     if (config.checked.some((field) => String(canonical?.fields?.[field]).toLowerCase().includes('bad'))) return true;
-    return entity.fields.some(({ kind }) => kind === 'reference');
+    return detail.startsWith('23503') && this.refersNowhere(entity, system, canonical);
+  }
+
+  /** A foreign key is violated: the parent has no row there. */
+  private refersNowhere(entity: EntityConfig, system: string, canonical: CanonicalOutput | undefined): boolean {
+    return entity.fields.some(({ kind, name }) => {
+      const value = canonical?.fields?.[name];
+      if (kind !== 'reference' || value === null || typeof value !== 'object') return false;
+      if ('key' in value) return true;
+      const key = this.final.links.get(value.link)?.keys[system];
+      return key === undefined;
+    });
   }
 
   private someRuleHolds(entity: EntityConfig): boolean {

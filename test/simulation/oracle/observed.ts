@@ -135,8 +135,8 @@ export interface Final {
   readonly heldRecords: ReadonlyMap<string, string>;
   /** By system, entity and key: every link that ever named the record, with the first time that it did. */
   readonly linksOfRecord: ReadonlyMap<string, ReadonlyMap<string, number>>;
-  /** By system, entity and key: links whose decisions name the record. */
-  readonly decidedLinksOfRecord: ReadonlyMap<string, ReadonlySet<string>>;
+  /** By system, entity and key: links whose decisions, or whose own writes, name the record. */
+  readonly namingLinksOfRecord: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
 export function finalOf(observed: Observed): Final {
@@ -161,25 +161,31 @@ export function finalOf(observed: Observed): Final {
     const hold = holds.get(`${what.link} ${what.system}`);
     if (hold?.key != null) heldRecords.set(recordName(what.system, what.entity, hold.key), what.link);
   }
-  return { links, holds, heldRecords, linksOfRecord, decidedLinksOfRecord: decidedLinks(observed) };
+  return { links, holds, heldRecords, linksOfRecord, namingLinksOfRecord: namingLinks(observed) };
 }
 
-function decidedLinks(observed: Observed): Map<string, Set<string>> {
+function namingLinks(observed: Observed): Map<string, Set<string>> {
   const links = new Map<string, Set<string>>();
+  const add = (name: string, link: string) => links.set(name, (links.get(name) ?? new Set()).add(link));
   for (const { what } of observed.decisions) {
     for (const { system, key } of what.fields.flatMap(({ sides }) => sides)) {
-      if (key === null) continue;
-      const name = recordName(system, what.entity, key);
-      links.set(name, (links.get(name) ?? new Set()).add(what.link));
+      if (key !== null) add(recordName(system, what.entity, key), what.link);
     }
+  }
+  for (const { what } of observed.events) {
+    if (what.kind !== 'change' || what.origin?.link == null) continue;
+    add(recordName(what.system, what.entity, what.key), what.origin.link);
   }
   return links;
 }
 
-/** A link that was to be deleted before its record was ever told as current has the record in the decision of that. */
+/**
+ * A link that was to be deleted before its record was ever told as current has the record in the decision of that, or in
+ * the change that it made there.
+ */
 export function isRecordOf(final: Final, link: string, record: string): boolean {
   return (
-    final.linksOfRecord.get(record)?.has(link) === true || final.decidedLinksOfRecord.get(record)?.has(link) === true
+    final.linksOfRecord.get(record)?.has(link) === true || final.namingLinksOfRecord.get(record)?.has(link) === true
   );
 }
 
