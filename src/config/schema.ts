@@ -60,7 +60,7 @@ const kafkaSchema = z
     minInsyncReplicas: z.int().min(1).max(9).default(2).meta({
       description: 'Copies that must have a record before it counts as written; where there are fewer brokers, fewer.',
     }),
-    sessionTimeout: durationMs.prefault('10s').meta({
+    sessionTimeout: durationMs.prefault('6s').meta({
       description:
         'After this long without a sign of life a process loses its tasks to a standby; at least what the brokers allow (`group.min.session.timeout.ms`).',
     }),

@@ -65,7 +65,7 @@ export class Client {
       clientId: options.clientId,
       logger: options.logger,
       observer: options.observer ?? {},
-      sessionTimeoutMs: options.sessionTimeoutMs ?? 10_000,
+      sessionTimeoutMs: options.sessionTimeoutMs ?? 6_000,
       transactionTimeoutMs: options.transactionTimeoutMs ?? 30_000,
       requestTimeoutMs: options.requestTimeoutMs ?? 10_000,
       maxMessageBytes: options.maxMessageBytes ?? 1_048_588,
