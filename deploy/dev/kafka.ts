@@ -138,7 +138,7 @@ class Broker implements LocalKafka {
       endSignal: 'SIGKILL',
     });
     this.#process = server;
-    await server.waitUntil(() => accepts(this.port), 60_000);
+    await server.waitUntil(() => accepts(this.port), 180_000);
   }
 
   async stop(): Promise<void> {

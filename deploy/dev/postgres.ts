@@ -148,7 +148,7 @@ class Server implements LocalPostgres {
       });
       this.#process = server;
       try {
-        return await server.waitUntil(() => this.#answers(), 60_000);
+        return await server.waitUntil(() => this.#answers(), 180_000);
       } catch (error) {
         // After a kill -9 the old server's sessions take a moment to notice that it is gone.
         const lingering = /pre-existing shared memory block|lock file .* already exists/.test(endOf(this.logFile));

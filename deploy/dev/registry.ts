@@ -70,7 +70,7 @@ class Registry implements LocalRegistry {
       endSignal: 'SIGKILL',
     });
     this.#process = server;
-    await server.waitUntil(() => this.#answers(), 60_000);
+    await server.waitUntil(() => this.#answers(), 180_000);
   }
 
   async stop(): Promise<void> {

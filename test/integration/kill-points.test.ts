@@ -12,6 +12,7 @@ import { startPair, type Pair } from './tasks-fixture.js';
 const NOTES = `
       note:
         fields: { text: string }
+        match: none
         delete: hard
         systems:
           crm: { table: public.note, write: false, map: { text: note_text } }
@@ -21,19 +22,19 @@ http:`;
 const configured = (text: string, folder: string) =>
   text
     .replace('sessionTimeout: 6s', 'sessionTimeout: 1s')
-    .replace('http:', NOTES.trimStart())
+    .replace(/^http:/m, NOTES.slice(1))
     .replace(/^syncs:/m, `limits: { trimEvery: 500ms }\nstate: { folder: "${folder}/state" }\nsyncs:`);
 
 describe('kill -9 at every fail point', () => {
   let pair: Pair;
-  let folder: string;
+  let folder = '';
   let file: string;
   let edits = 0;
   const started: DuologProcess[] = [];
 
   beforeAll(async () => {
-    pair = await startPair();
     folder = await mkdtemp(join(tmpdir(), 'duolog-points-'));
+    pair = await startPair();
     await pair.crm.query(`CREATE TABLE note (note_id bigserial PRIMARY KEY, note_text text NOT NULL);
       ALTER TABLE note REPLICA IDENTITY FULL`);
     await pair.erp.query(

@@ -24,7 +24,7 @@ export interface RoundResult {
   readonly notes: readonly string[];
 }
 
-const QUIET_MS = 700;
+const QUIET_MS = 1_000;
 /** A task that fails again and again waits at most ten seconds before its next try. */
 const PATIENCE_MS = 25_000;
 const REST_TIMEOUT_MS = 150_000;
@@ -68,9 +68,10 @@ export class Round implements Faulty {
       await Promise.allSettled([users.stop(), witnessed]);
     }
     await witnessed;
-    const violations = [...(await this.rest())];
-    for (const check of this.atRest) violations.push(...(await check()));
-    const verdict = await this.judge(violations);
+    const judged = await this.judge(await this.rest());
+    const woken: Violation[] = [];
+    for (const check of this.atRest) woken.push(...(await check()));
+    const verdict = { ...judged, violations: [...woken, ...judged.violations] };
     const takeoverMs: Partial<Record<Role, number>> = {};
     for (const { role, afterMs, found } of this.watches) {
       const time = await found();
@@ -152,7 +153,8 @@ export class Round implements Faulty {
       await told.decode();
       const unanswered = oracle.unanswered();
       const quietMs = Date.now() - told.lastArrivalMs;
-      if (quietMs >= QUIET_MS && (unanswered === 0 || quietMs > PATIENCE_MS)) return [];
+      const enough = quietMs >= QUIET_MS && unanswered === 0 && (await oracle.untold()) === 0;
+      if (enough || quietMs > PATIENCE_MS) return [];
       if (Date.now() > deadline) {
         const message = `not at rest after ${REST_TIMEOUT_MS} ms: ${unanswered} commands unanswered, quiet for ${quietMs} ms`;
         return [{ rule: 'comes to rest', message }];
@@ -176,11 +178,10 @@ export class Round implements Faulty {
         continue;
       }
       if (moved && verdict.violations.length === 0) {
-        this.note('something moved after the rest');
         await this.rest();
         continue;
       }
-      oracle.settle();
+      await oracle.settle();
       return { ...verdict, violations: [...before, ...verdict.violations] };
     }
   }

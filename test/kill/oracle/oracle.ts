@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { type AuditEntry, readAudit, type TextRow } from '../world/audit.js';
-import { ENTITIES, SYSTEMS, tableOf, type EntityName, type SystemName } from '../world/model.js';
+import { ENTITIES, SYSTEMS, TABLES, tableOf, type EntityName, type SystemName } from '../world/model.js';
 import { Accounts } from './accounting.js';
 import { type Databases, verifyEquality } from './equality.js';
 import { answersOf, tableOfEntry, verifySequences, type Violation } from './sequences.js';
@@ -30,6 +30,8 @@ export class Oracle {
   readonly audit: AuditEntry[] = [];
   private readonly read: Record<SystemName, number> = { crm: 0, erp: 0 };
   private judged = 0;
+  /** Row changes from before the start, which only the snapshot told. */
+  private baseline: number | null = null;
   private counted = { decisions: 0, commands: 0 };
 
   constructor(
@@ -46,6 +48,28 @@ export class Oracle {
     let open = 0;
     for (const command of this.told.commands.keys()) if (!answers.has(command)) open++;
     return open;
+  }
+
+  /** Row changes that no change topic has told yet, against what was settled; zero before anything was. */
+  async untold(): Promise<number> {
+    if (this.baseline === null) return 0;
+    return (await this.captured()) - this.toldOneByOne() - this.baseline;
+  }
+
+  private async captured(): Promise<number> {
+    const tables = TABLES.filter(({ captured }) => captured).map(({ table }) => table);
+    const counts = await Promise.all(
+      SYSTEMS.map((system) =>
+        this.pools[system].query<{ n: string }>('SELECT count(*) AS n FROM audit.entry WHERE relation = ANY($1)', [
+          tables,
+        ]),
+      ),
+    );
+    return counts.reduce((sum, { rows }) => sum + Number(rows[0]!.n), 0);
+  }
+
+  private toldOneByOne(): number {
+    return this.told.changes.filter(({ operation }) => !['read', 'outcome', 'end'].includes(operation)).length;
   }
 
   /** Judges all there is; a verdict that is not final may be followed by another one about the same. */
@@ -76,7 +100,8 @@ export class Oracle {
   }
 
   /** What was judged is settled: the next verdict counts from here. */
-  settle(): void {
+  async settle(): Promise<void> {
+    this.baseline ??= (await this.captured()) - this.toldOneByOne();
     this.judged = this.audit.length;
     this.counted = { decisions: this.told.decisions.length, commands: this.told.commands.size };
   }

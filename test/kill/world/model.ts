@@ -150,7 +150,7 @@ systems:
   crm: { connector: postgres, url: "${endpoints.crm}" }
   erp: { connector: postgres, url: "${endpoints.erp}" }
 state: { folder: "${endpoints.stateFolder}" }
-limits: { trimEvery: 3s }
+limits: { trimEvery: 8s }
 http: { port: 0 }
 log: { level: info, format: json }
 syncs:

@@ -11,7 +11,8 @@ import { createAudit } from './audit.js';
 import { configurationText, SCHEMA, SYSTEMS, topicsOf, type SystemName } from './model.js';
 import { prefill, userPool, type UserPools } from './users.js';
 
-export const SESSION_TIMEOUT_MS = 2_000;
+/** Short, so that a round is; long enough for a busy machine. */
+export const SESSION_TIMEOUT_MS = 4_000;
 
 /** Fresh databases, fresh topics and the processes on them: where rounds are played until one goes wrong. */
 export class World {
@@ -99,7 +100,7 @@ export class World {
       return rows[0]?.now_ms;
     };
     const times = await Promise.all(
-      SYSTEMS.map((system) => eventually(() => hasSlot(system), { what: `a slot in ${system}`, timeoutMs: 90_000 })),
+      SYSTEMS.map((system) => eventually(() => hasSlot(system), { what: `a slot in ${system}`, timeoutMs: 240_000 })),
     );
     this.oracle.startedMs = Math.max(...times.map(Number));
     const { read, counted } = topicsOf(this.prefix);
