@@ -40,5 +40,10 @@ export class MemoryCatalogue implements Catalogue {
     return [];
   }
 
+  /** Its log goes with the process. */
+  async remains(): Promise<readonly never[]> {
+    return [];
+  }
+
   async close(): Promise<void> {}
 }

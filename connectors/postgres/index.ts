@@ -16,7 +16,7 @@ import { describeTables } from './catalogue.js';
 import { checkPostgres, planPostgres } from './check.js';
 import { clientConfig, type PostgresConnection } from './connection.js';
 import { sourceFailure } from './failure.js';
-import { parseTableName, quoteTable } from './names.js';
+import { parseTableName, quoteTable, slotName } from './names.js';
 import { QuerySession } from './session.js';
 import { PostgresSink } from './sink.js';
 import { PostgresSource } from './source.js';
@@ -73,6 +73,17 @@ class PostgresCatalogue implements Catalogue {
 
   async plan(entities: readonly EntitySystemPlan[], use: SystemUse): Promise<readonly string[]> {
     return this.#ask((session) => planPostgres(session, this.system, entities, use));
+  }
+
+  /** A slot that nobody reads keeps the database's log until the disk is full. */
+  async remains(prefix: string): Promise<readonly { readonly message: string; readonly statement: string }[]> {
+    const slot = slotName(prefix, this.system);
+    const text = 'SELECT slot_name FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()';
+    const found = await this.#ask((session) => session.query(text, [slot]));
+    return found.map(() => ({
+      message: `the replication slot ${slot} keeps the database's log from now on until a run reads it; if none will, drop it:`,
+      statement: `SELECT pg_drop_replication_slot('${slot}');`,
+    }));
   }
 
   async close(): Promise<void> {

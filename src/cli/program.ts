@@ -58,7 +58,17 @@ function createProgram(wrap: Wrap): Command {
     .addHelpText('after', EXIT_HELP);
   add(program, 'run', 'Keep the systems in agreement until told to stop.')
     .option('--roles <roles>', 'only these tasks, of source, stream and sink, with commas', parseRoles, ROLES)
-    .option('--observe', 'look only: read both sides, say what would be done, write to no system', false)
+    .addOption(
+      new Option('--observe', 'look only: read both sides, say what would be done, write to no system')
+        .default(false)
+        .conflicts('roles'),
+    )
+    .option(
+      '--list <count>',
+      'with --observe: most records of a kind to list (20, with --json 10000)',
+      parseCount,
+      null,
+    )
     .action(wrap<RunOptions>(async (options, output) => (await import('./run.js')).run(options, output)));
   add(program, 'check', 'Look whether everything that a run needs is right, and say what would mend it.').action(
     wrap(async (options, output) => (await import('./check.js')).check(options, output)),
@@ -89,6 +99,11 @@ function add(program: Command, name: string, description: string): Command {
     .exitOverride()
     .addOption(new Option('-c, --config <file>', 'the configuration').env('DUOLOG_CONFIG').default(DEFAULT_FILE))
     .option('--json', 'print one JSON object instead of text', false);
+}
+
+function parseCount(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError(`"${text}" is no whole number.`);
+  return Number(text);
 }
 
 function parseRoles(text: string): readonly Role[] {

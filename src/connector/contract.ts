@@ -45,6 +45,8 @@ export interface Catalogue {
   check(entities: readonly EntitySystemPlan[], use: SystemUse): Promise<readonly Finding[]>;
   /** What a first run would create in the system (publication, slot, bookkeeping tables), as statements. */
   plan(entities: readonly EntitySystemPlan[], use: SystemUse): Promise<readonly string[]>;
+  /** What the system keeps for this prefix when nobody runs any more and that costs it something, and how to end that. */
+  remains(prefix: string): Promise<readonly { readonly message: string; readonly statement: string }[]>;
   close(): Promise<void>;
 }
 

@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { spawn, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { builtSources } from '../support/shared.js';
 import { spawnDuolog, type DuologProcess } from '../support/duolog-process.js';
 import { eventually } from '../support/eventually.js';
 import { companyPair, duolog, type CompanyPair } from './cli-fixture.js';
@@ -18,6 +18,16 @@ async function names(): Promise<{ readonly crm: readonly string[]; readonly erp:
     pair.erp.query<{ name: string }>('SELECT name FROM customer ORDER BY 1'),
   ]);
   return { crm: crm.rows.map(({ name }) => name), erp: erp.rows.map(({ name }) => name) };
+}
+
+interface Observed {
+  readonly entities: readonly { readonly examples: readonly { readonly kind: string; readonly text: string }[] }[];
+  readonly remains: readonly { readonly system: string; readonly statement: string }[];
+}
+
+/** The report of `run --observe --json`, which stands among the lines of the log. */
+function observed(text: string): Observed {
+  return JSON.parse(text.slice(text.indexOf('{\n  "entities"'), text.lastIndexOf('\n}') + 2)) as Observed;
 }
 
 /** The API's address, from the line that `run` logs about it. */
@@ -58,18 +68,43 @@ describe('duolog on two real databases', () => {
     const before = await names();
     const { code, text } = await duolog(pair, 'run', '--observe', '--json');
     expect(code, text).toBe(0);
-    const report = JSON.parse(text.slice(text.indexOf('{\n  "entities"'), text.lastIndexOf('\n}') + 2)) as {
-      readonly entities: readonly unknown[];
-    };
-    expect(report.entities).toEqual([
-      expect.objectContaining({
+    const { entities, remains } = observed(text);
+    expect(entities).toEqual([
+      {
         entity: 'company',
         records: 4,
         linked: 2,
-        would: { crm: expect.objectContaining({ insert: 1 }), erp: { insert: 1 } },
-      }),
+        would: { crm: { insert: 1, update: 2 }, erp: { insert: 1 } },
+        decisions: { 'first-link': 3 },
+        earlierDecisions: 0,
+        held: {},
+        examples: expect.any(Array),
+        leftOut: {},
+      },
     ]);
+    const examples = entities[0]?.examples.map(({ kind, text: example }) => `${kind}: ${example}`) ?? [];
+    expect(examples).toContain('would insert: erp C3 in crm');
+    expect(examples).toContain('would insert: crm 3 in erp');
+    expect(examples.filter((example) => /^linked: (crm 1 = erp C1|erp C1 = crm 1)$/.test(example))).toHaveLength(1);
+    const decisions = examples.filter((example) => example.startsWith('decision first-link: '));
+    expect(decisions).toHaveLength(3);
+    expect(decisions.join()).toMatch(/erp C1.*: name: erp wins: first link: leading/);
+    expect(remains.map(({ system }) => system)).toEqual(['crm', 'erp']);
+    expect(remains[0]?.statement).toBe(`SELECT pg_drop_replication_slot('duolog_${pair.prefix}_crm');`);
     expect(await names()).toEqual(before);
+  });
+
+  it('run --observe again counts what earlier runs decided apart, and says what its list leaves out', async () => {
+    const { code, text } = await duolog(pair, 'run', '--observe', '--list', '1');
+    expect(code, text).toBe(0);
+    expect(text).toMatch(/4 records, 2 of them in more than one system/);
+    expect(text).toMatch(/decisions of earlier runs, not listed: 3/);
+    expect(text).not.toMatch(/decision first-link/);
+    expect(text).toMatch(/linked: 1 more; --list 2 shows them/);
+    expect(text).toMatch(/SELECT pg_drop_replication_slot/);
+    const wrong = await duolog(pair, 'run', '--observe', '--roles', 'source');
+    expect(wrong.text).toMatch(/'--observe' cannot be used with option '--roles/);
+    expect(wrong.code).toBe(2);
   });
 
   it('run brings both sides together, answers on its API and leaves at SIGTERM', async () => {
@@ -95,13 +130,24 @@ describe('duolog on two real databases', () => {
 });
 
 describe('the example consumer', () => {
+  const consumerFile = fileURLToPath(new URL('../../examples/consumer/consumer.mjs', import.meta.url));
+
+  it('is told in about twenty lines without a part of Duolog, and says how it is called', () => {
+    const code = readFileSync(consumerFile, 'utf8')
+      .split('\n')
+      .filter((line) => !/^\s*(\/\/|$)/.test(line));
+    expect(code.length).toBeLessThan(25);
+    expect(code.filter((line) => line.startsWith('import')).every((line) => !/from '\./.test(line))).toBe(true);
+    const { status, stderr } = spawnSync(process.execPath, [consumerFile], { encoding: 'utf8' });
+    expect([status, stderr]).toEqual([2, expect.stringContaining('usage: node consumer.mjs')]);
+  });
+
   it('shows the agreed records and every change once, with who wrote it', async () => {
     const { prefix, env } = pair;
     const canonical = `${prefix}.canonical.company`;
     const changes = `${prefix}.change.erp.company`;
-    const main = join(await builtSources(), 'examples/consumer/consumer.js');
     const addresses = [env['KAFKA_BROKERS'] ?? '', env['SCHEMA_REGISTRY_URL'] ?? ''];
-    const consumer = spawn(process.execPath, [main, ...addresses, canonical, changes], {
+    const consumer = spawn(process.execPath, [consumerFile, ...addresses, `${prefix}-shop`, canonical, changes], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let text = '';
@@ -114,7 +160,7 @@ describe('the example consumer', () => {
         .filter((record) => record.topic === topic);
     try {
       await eventually(() => {
-        const present = new Map(seen(canonical).map(({ id, record }) => [id, record?.fields?.name]));
+        const present = new Map(seen(canonical).map(({ key, record }) => [key, record?.fields?.name]));
         expect([...present.values()].map(String).sort()).toEqual([
           'Alfreds Futterkiste',
           'Berglunds snabbköp',
@@ -135,7 +181,7 @@ describe('the example consumer', () => {
 /** A line of the consumer, as far as the test looks at it. */
 interface Seen {
   readonly topic: string;
-  readonly id: string;
+  readonly key: string;
   readonly record: {
     readonly op?: string;
     readonly fields?: { readonly name: string };
