@@ -9,9 +9,9 @@ import type { SystemIndex } from './plan-index.js';
 import { absentRows } from './reconcile.js';
 import { noteRow, touchParents } from './references.js';
 import { completeRow } from './rows.js';
-import type { InFlight } from './state.js';
+import type { InFlight, WaitingRecord } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
-import { takeWaiting } from './waiting.js';
+import { recordsWaiting, takeWaiting } from './waiting.js';
 
 /**
  * A gap in a system's stream: changes may have been lost, outcomes of our commands among them. The rows that follow
@@ -103,7 +103,7 @@ function carriedOut(turn: Turn, link: LinkDraft, system: SystemIndex, member: Me
 }
 
 /** What the reading since the gap says of a link: it has shown every record that exists. */
-export function visitDoubt(turn: Turn, link: LinkDraft, system: SystemIndex): void {
+export function visitDoubt(turn: Turn, link: LinkDraft, system: SystemIndex, among: string | null): void {
   const member = link.members[system.system];
   if (member === undefined) return;
   // Snapshots end between transactions: that the deleting one is over was lost.
@@ -112,14 +112,24 @@ export function visitDoubt(turn: Turn, link: LinkDraft, system: SystemIndex): vo
     visitVanished(turn, link, system, turn.sync.snapshots[`${system.system}/${system.entity.name}`]!.number);
   const command = doubted(turn, system, member);
   if (command === null) return;
-  if (command.operation === 'insert') settleInsert(turn, link, system, member, command);
-  else if (member.seen === null) finishCommand(turn, link, system, member);
-  else askAgain(turn, link, system, command);
+  if (command.operation === 'insert') {
+    if (among === firstWithRecord(link)) settleInsert(turn, link, system, member, command);
+  } else if (member.seen === null) {
+    finishCommand(turn, link, system, member);
+  } else if (among === system.system) {
+    askAgain(turn, link, system, command);
+  }
+}
+
+/** A link is walked over once for each of its records; its insert is settled in one of these walks. */
+function firstWithRecord(link: LinkDraft): string | null {
+  return Object.keys(link.members).find((name) => link.members[name]!.seen !== null) ?? null;
 }
 
 function settleInsert(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft, command: InFlight): void {
-  if (turn.find(entry.awaiting(command.command), 1).length > 0) {
-    adopt(turn, link, system, member, command);
+  const waiting = recordsWaiting(turn, command.command);
+  if (waiting.length > 0) {
+    adopt(turn, link, system, member, command, waiting);
   } else if (link.existence === 'deleted') {
     // Nobody wants it any more; if the first one is still to come, its row is taken away again.
     finishCommand(turn, link, system, member);
@@ -141,17 +151,20 @@ function settleInsert(turn: Turn, link: LinkDraft, system: SystemIndex, member: 
 }
 
 /** A row with the insert's match value is there. Showing most of what we wrote it is ours; else it is matched like any other. */
-function adopt(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft, command: InFlight): void {
-  const waiting = turn.find(entry.awaiting(command.command), 2);
-  const record = waiting.length === 1 ? turn.state.get(waiting[0]!) : undefined;
-  const row = record?.kind === 'waiting' ? (record.events.at(-1)?.after ?? null) : null;
-  if (record?.kind === 'waiting' && row !== null && showsMost(system, row, command.set)) {
-    takeWaiting(turn, command.command);
-    finishCommand(turn, link, system, member);
-    confirm(turn, link, system, member, command, record.key, row);
-  } else {
-    finishCommand(turn, link, system, member);
-  }
+function adopt(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  command: InFlight,
+  waiting: readonly WaitingRecord[],
+): void {
+  const only = waiting.length === 1 ? waiting[0]! : null;
+  const row = only?.events.at(-1)?.after ?? null;
+  finishCommand(turn, link, system, member);
+  if (only === null || row === null || !showsMost(system, row, command.set)) return;
+  takeWaiting(turn, command.command);
+  confirm(turn, link, system, member, command, only.key, row);
 }
 
 /** Of what was written beside the match values; nothing but these tells a row of ours from somebody else's of the same thing. */

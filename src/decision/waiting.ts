@@ -38,6 +38,18 @@ export function takeWaiting(turn: Turn, command: string): ChangeEvent[] {
   return events.sort((left, right) => (left.position < right.position ? -1 : 1));
 }
 
+/** Records that wait for this command; those that a gap has overtaken leave nothing. */
+export function recordsWaiting(turn: Turn, command: string): WaitingRecord[] {
+  const records: WaitingRecord[] = [];
+  for (const key of awaiting(turn, command)) {
+    const record = turn.state.get(key);
+    if (record?.kind !== 'waiting') continue;
+    if (isOverdue(turn, record)) turn.state.delete(key);
+    else records.push(record);
+  }
+  return records;
+}
+
 function awaiting(turn: Turn, command: string): string[] {
   return turn.find(entry.awaiting(command), MAX_EVENTS);
 }
