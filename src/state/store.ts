@@ -36,8 +36,11 @@ interface Entry<T> {
 class Layer<T> {
   readonly records = new Map<string, Entry<T>>();
   readonly index = new Map<string, Map<string, boolean>>();
+  /** Index entries that have got a key. */
+  readonly gaining = new Set<string>();
 
   markIndex(entry: string, key: string, there: boolean): void {
+    if (there) this.gaining.add(entry);
     let keys = this.index.get(entry);
     if (keys === undefined) this.index.set(entry, (keys = new Map()));
     keys.set(key, there);
@@ -45,6 +48,7 @@ class Layer<T> {
 
   mergeFrom(newer: Layer<T>): void {
     for (const [key, entry] of newer.records) this.records.set(key, entry);
+    for (const entry of newer.gaining) this.gaining.add(entry);
     for (const [entry, keys] of newer.index) {
       const mine = this.index.get(entry);
       if (mine === undefined) this.index.set(entry, keys);
@@ -111,27 +115,22 @@ export class StateStore<T> implements State<T> {
   indexed(entry: string, options: { readonly after?: string; readonly limit?: number } = {}): string[] {
     const after = options.after ?? null;
     const limit = options.limit ?? Number.MAX_SAFE_INTEGER;
-    const changes = this.changesOf(entry);
-    if (changes === null) return this.backing.indexed(entry, after, limit);
+    const layers = [this.current, ...this.committing.toReversed(), this.committedLayer].filter(({ index }) =>
+      index.has(entry),
+    );
+    if (layers.length === 0) return this.backing.indexed(entry, after, limit);
+    const changes = layers.map(({ index }) => index.get(entry)!);
     const found: string[] = [];
     /** Everything stored up to here has been looked at; null: all there is. */
     let until: string | null = after;
     for (;;) {
       const page = this.backing.indexed(entry, until, limit);
-      for (const key of page) if (changes.get(key) !== false) found.push(key);
+      for (const key of page) if (newest(changes, key) !== false) found.push(key);
       until = page.length < limit ? null : page[page.length - 1]!;
       if (until === null || found.length >= limit) break;
     }
-    const stored = found.length;
-    const known = new Set(found);
-    for (const [key, there] of changes) {
-      if (!there || known.has(key)) continue;
-      if (after !== null && compareKeys(key, after) <= 0) continue;
-      // What lies behind comes with the next page.
-      if (until === null || compareKeys(key, until) < 0) found.push(key);
-    }
-    if (found.length > stored) found.sort(compareKeys);
-    return found.length > limit ? found.slice(0, limit) : found;
+    const gains = layers.some(({ gaining }) => gaining.has(entry));
+    return (gains ? withGains(found, changes, after, until) : found).slice(0, limit);
   }
 
   /** Nothing but this record has been put since the last seal. */
@@ -239,13 +238,6 @@ export class StateStore<T> implements State<T> {
     return stored === undefined ? NO_ENTRIES : this.codec.indexEntries(stored);
   }
 
-  /** What the layers say of an index entry; null where they say nothing, which is usual. */
-  private changesOf(entry: string): ReadonlyMap<string, boolean> | null {
-    let changes: ReadonlyMap<string, boolean> | null = this.committedLayer.index.get(entry) ?? null;
-    for (const { index } of this.committing) changes = newest(changes, index.get(entry));
-    return newest(changes, this.current.index.get(entry));
-  }
-
   private layered(key: string): Entry<T> | undefined {
     const own = this.current.records.get(key);
     if (own !== undefined) return own;
@@ -275,10 +267,32 @@ function sameTexts(left: readonly string[], right: readonly string[]): boolean {
   return left.length === right.length && left.every((text, at) => text === right[at]);
 }
 
-function newest(
-  older: ReadonlyMap<string, boolean> | null,
-  newer: ReadonlyMap<string, boolean> | undefined,
-): ReadonlyMap<string, boolean> | null {
-  if (newer === undefined) return older;
-  return older === null ? newer : new Map([...older, ...newer]);
+type IndexChanges = ReadonlyMap<string, boolean>;
+
+/** What the newest layer that knows of the key says. */
+function newest(changes: readonly IndexChanges[], key: string): boolean | undefined {
+  for (const layer of changes) {
+    const there = layer.get(key);
+    if (there !== undefined) return there;
+  }
+  return undefined;
+}
+
+/** With the keys that came, after `after`; what lies behind `until`, unless that is null, comes with the next page. */
+function withGains(
+  found: readonly string[],
+  changes: readonly IndexChanges[],
+  after: string | null,
+  until: string | null,
+): readonly string[] {
+  const known = new Set(found);
+  for (const layer of changes) {
+    for (const [key, there] of layer) {
+      if (!there || known.has(key) || newest(changes, key) !== true) continue;
+      if (after !== null && compareKeys(key, after) <= 0) continue;
+      if (until !== null && compareKeys(key, until) >= 0) continue;
+      known.add(key);
+    }
+  }
+  return known.size === found.length ? found : [...known].sort(compareKeys);
 }
