@@ -40,8 +40,8 @@ outside of Duolog judges what became of every edit.
 `;
 
 /** Rounds on one world before a fresh one with a snapshot of its own. */
-const ROUNDS_A_WORLD = 25;
-const PREFILLED = 1_000;
+const ROUNDS_A_WORLD = 30;
+const PREFILLED = 400;
 
 async function main(): Promise<number> {
   if (values.help) return say(USAGE);

@@ -190,9 +190,9 @@ export class Round implements Faulty {
 function loadShape(random: Random): LoadShape {
   return {
     workers: random.between(2, 3),
-    pauseMs: [random.between(5, 20), random.between(40, 120)],
+    pauseMs: [random.between(10, 40), random.between(60, 200)],
     largest: random.weighted([
-      [50, 8],
+      [30, 12],
       [1_000, 3],
       [10_000, 1],
     ]),

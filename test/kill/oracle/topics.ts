@@ -193,10 +193,13 @@ export class ToldTopics {
     const fields = Object.fromEntries(Object.entries(told.fields).map(([name, each]) => [name, toldValue(each)]));
     this.links.set(link, { link, entity, fields, keys: told.keys });
     for (const [system, record] of Object.entries(told.keys)) {
-      const name = recordName(system, entity, record);
-      const links = this.linksOfRecord.get(name) ?? new Set();
-      this.linksOfRecord.set(name, links.add(link));
+      this.noteLink(recordName(system, entity, record), link);
     }
+  }
+
+  private noteLink(record: string, link: string): void {
+    const links = this.linksOfRecord.get(record) ?? new Set();
+    this.linksOfRecord.set(record, links.add(link));
   }
 
   private async takeDecision(value: Buffer): Promise<void> {
@@ -215,6 +218,11 @@ export class ToldTopics {
         absent: side['absent'] as boolean,
       })),
     }));
+    // Of a record that went before its link was agreed, only decisions tell where it belonged.
+    for (const { sides } of fields) {
+      for (const { system, key } of sides)
+        if (key !== null) this.noteLink(recordName(system, told.entity, key), told.link);
+    }
     this.decisions.push({ link: told.link, entity: told.entity, kind: told.decision, fields });
   }
 
