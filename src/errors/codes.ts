@@ -63,7 +63,7 @@ export const ERROR_KINDS = {
   },
   KAFKA_TOPIC_MISSING: {
     retry: 'operator',
-    hint: 'Start `duolog run`, which makes topics; if the topic was deleted, start under a new prefix.',
+    hint: 'Start `duolog run`, which makes topics; if the topic was deleted, that names the `duolog resync` to run.',
   },
   KAFKA_UNREACHABLE: {
     retry: 'backoff',

@@ -166,22 +166,33 @@ export class SinkTask implements Task {
 
   /** Where the target says it stands; from the start for a target that has not seen this state yet. */
   private async startingPoint({ progress, birth }: OpenedSink): Promise<SinkProgress> {
-    const { earliest } = await this.context.log.bounds(this.topic);
+    const bounds = await this.context.log.bounds(this.topic);
+    const { earliest, end } = bounds;
     const isKnown = progress !== null && birth === this.birth;
-    if (isKnown && progress.lowest >= earliest) return progress;
-    if ((isKnown || birth === null) && earliest > 0) await this.refuseMissing(isKnown ? progress.lowest : 0, earliest);
-    return { lowest: earliest, answered: isKnown ? progress.answered.filter((offset) => offset >= earliest) : [] };
+    if (isKnown && progress.lowest >= earliest && progress.lowest <= end) return progress;
+    const isRemade = isKnown && progress.lowest > end;
+    if (isRemade || ((isKnown || birth === null) && earliest > 0)) {
+      await this.refuseMissing(isKnown ? progress.lowest : 0, bounds);
+    }
+    const answered = isKnown && !isRemade ? progress.answered.filter((offset) => offset >= earliest) : [];
+    return { lowest: earliest, answered };
   }
 
   /** @throws DuologError HISTORY_MISSING unless a resync asked for since has what is lost decided again. */
-  private async refuseMissing(next: number, earliest: number): Promise<void> {
+  private async refuseMissing(next: number, { earliest, end }: { earliest: number; end: number }): Promise<void> {
     const { system, entities } = this.options;
+    const { log } = this.context;
     const request = await new RequestReader(this.context).last(system);
     const names = entities.map(({ entity }) => entity);
-    if (makesGood(request, this.topic, earliest, names)) return;
+    if (request !== null && makesGood(request, this.topic, earliest, names)) {
+      const asked = request.ends[this.topic]!;
+      // A topic that was made anew says nothing of requests from before.
+      const later = next > end ? await log.offsetAt(this.topic, request.time / 1000) : null;
+      if (next <= end || (asked <= end && (later === null || later >= asked))) return;
+    }
     throw new DuologError(
       'HISTORY_MISSING',
-      `${system} has yet to be told commands that have been deleted: ${this.topic} from ${next} on, which begins at ${earliest}.`,
+      `${system} has yet to be told commands that have been deleted: ${this.topic} from ${next} on, which holds ${earliest} to ${end}.`,
       { hint: `Run: duolog resync ${system}` },
     );
   }
