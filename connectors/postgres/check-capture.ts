@@ -33,7 +33,7 @@ export async function checkSlot(
   }
   if (walStatus === 'lost') {
     return [
-      bad('slot', `the server has removed log that the slot ${name} needed: it must be made anew, with a resync`, drop),
+      bad('slot', `the server has removed log that the slot ${name} needed: run duolog resync ${system}`, null),
     ];
   }
   const use = active === 'true' ? 'in use' : 'not in use';

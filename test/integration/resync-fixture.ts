@@ -40,6 +40,7 @@ export interface DamagedPair extends Pair {
   read(topic: string): Promise<readonly Message[]>;
   /** Deletes the state of the sync, in Kafka and beside the process, as if it had never been. */
   loseState(): Promise<void>;
+  deleteTopic(topic: string): Promise<void>;
   /** Deletes everything that a topic holds now. */
   empty(topic: string): Promise<void>;
 }
@@ -74,6 +75,7 @@ export async function startDamagedPair(change: (text: string) => string = (text)
       await rm(loaded.configuration.state.folder, { recursive: true, force: true });
       await deleteTopic(pair.brokers, names.state('customers'));
     },
+    deleteTopic: (topic) => deleteTopic(pair.brokers, topic),
     empty: async (topic) => log.trim(topic, (await log.bounds(topic)).end),
     close: async () => {
       await log.close();

@@ -132,6 +132,44 @@ describe('topics that lose what was not read yet', () => {
   });
 });
 
+describe('topics that are deleted and made again', () => {
+  let pair: DamagedPair;
+  beforeAll(async () => {
+    pair = await startDamagedPair();
+    await fill(pair);
+    const duolog = await pair.start();
+    await pair.equal();
+    // What was asked for before they were deleted does not count.
+    await pair.ask('crm');
+    await resynced(duolog, 'crm');
+    await edit(pair, 'one');
+    await pair.equal();
+    await duolog.stop();
+  });
+  afterAll(() => pair?.close());
+
+  it('stop their readers until a resync is asked for, and after it everything is equal', async () => {
+    await edit(pair, 'two');
+    const deciding = await pair.start({ roles: ['source', 'stream'] });
+    const commands = pair.names.command('customers', 'crm');
+    await eventually(async () =>
+      (await pair.read(commands)).some(({ value }) => JSON.stringify(value?.['set']).includes('erp two')),
+    );
+    await deciding.stop();
+    await pair.deleteTopic(commands);
+    await pair.deleteTopic(pair.names.change('crm', 'person'));
+
+    const duolog = await pair.start();
+    expect((await stopped(duolog, 'stream customers', 'HISTORY_MISSING')).hint).toBe('Run: duolog resync crm');
+    expect((await stopped(duolog, 'sink customers crm', 'HISTORY_MISSING')).hint).toBe('Run: duolog resync crm');
+    await pair.ask('crm');
+    await duolog.stop();
+    await pair.start();
+    await pair.equal();
+    await expectNoDoubles(pair);
+  });
+});
+
 describe('a target that is not captured', () => {
   let pair: DamagedPair;
   beforeAll(async () => {

@@ -190,6 +190,19 @@ describe('a resync that is killed', () => {
   });
   afterAll(() => pair?.close());
 
+  it('is refused under a name that the configuration does not have', async () => {
+    const wrongs = [
+      [['resync', 'crn', '--json'], 'Did you mean \\"crm\\"?'],
+      [['resync', 'crm', '--json', '--entity', 'compani'], 'Did you mean \\"company\\"?'],
+      [['resync'], "missing required argument 'system'"],
+    ] as const;
+    for (const [words, answer] of wrongs) {
+      const refused = await spawnDuolog(pair.file, words);
+      expect((await refused.exited).code).toBe(2);
+      expect(refused.output()).toContain(answer);
+    }
+  });
+
   it('goes on at every step, and everything is equal', { timeout: 240_000 }, async () => {
     const first = await pair.start();
     await pair.equal();
