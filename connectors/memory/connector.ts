@@ -9,14 +9,9 @@ import type {
 } from '../../src/connector/contract.js';
 import { MemoryCatalogue } from './catalogue.js';
 import type { MemoryDatabase } from './database.js';
+import type { RoundTrip } from './round-trip.js';
 import { MemorySink } from './sink.js';
 import { MemorySource } from './source.js';
-
-/**
- * Awaited wherever a real connector would wait for its system's answer; `point` says where.
- * The simulation lets other processes run there, loses the connection or ends the process.
- */
-export type RoundTrip = (point: string) => Promise<void>;
 
 /** The smallest connector there is, and a whole one: start from a copy of this folder to write another. */
 export class MemoryConnector implements Connector {

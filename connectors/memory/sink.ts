@@ -11,7 +11,7 @@ import type {
 import { DuologError } from '../../src/errors/duolog-error.js';
 import type { EntitySystemPlan } from '../../src/plan/plan.js';
 import type { Row } from '../../src/model/value.js';
-import type { RoundTrip } from './connector.js';
+import type { RoundTrip } from './round-trip.js';
 import { ConstraintViolation, RowLocked, type MemoryDatabase, type Table, type Transaction } from './database.js';
 
 /** Writes commands with their outcomes, the progress and the epoch in one transaction of the database (I4). */

@@ -16,7 +16,7 @@ import { DuologError } from '../../src/errors/duolog-error.js';
 import type { TableShape } from '../../src/model/table.js';
 import type { Row } from '../../src/model/value.js';
 import type { LoggedChange, LoggedTransaction } from './commit-log.js';
-import type { RoundTrip } from './connector.js';
+import type { RoundTrip } from './round-trip.js';
 import type { MemoryDatabase, Table } from './database.js';
 
 /** What a position says: everything before `ordinal` of `transaction` has been sent, and how far each snapshot is. */

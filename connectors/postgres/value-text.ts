@@ -1,3 +1,4 @@
+import { civilFromDays, clockText, twoDigits } from '../../src/model/calendar.js';
 import type { ColumnType } from '../../src/model/table.js';
 import type { Value } from '../../src/model/value.js';
 
@@ -13,7 +14,7 @@ export function valueText(value: NonNullable<Value>, type: ColumnType): string {
     case 'timestamptz':
       return typeof value === 'number' || typeof value === 'bigint' ? timestampText(value, '+00') : String(value);
     case 'time':
-      return typeof value === 'number' ? timeText(value) : String(value);
+      return typeof value === 'number' ? clockText(value) : String(value);
     case 'bytes':
       return `\\x${String(value)}`;
     default:
@@ -46,7 +47,7 @@ const MICROS_PER_DAY = 86_400_000_000;
 function timestampText(micros: number | bigint, zone: string): string {
   const [day, clock] = typeof micros === 'number' ? split(micros) : splitLarge(micros);
   const date = dateText(day);
-  const time = `${timeText(clock)}${zone}`;
+  const time = `${clockText(clock)}${zone}`;
   return date.endsWith(' BC') ? `${date.slice(0, -3)} ${time} BC` : `${date} ${time}`;
 }
 
@@ -61,37 +62,16 @@ function splitLarge(micros: bigint): readonly [day: number, clock: number] {
   return [Number((micros - clock) / perDay), Number(clock)];
 }
 
-function timeText(micros: number): string {
-  const seconds = Math.floor(micros / 1_000_000);
-  const fraction = micros - seconds * 1_000_000;
-  const text = `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
-  return fraction === 0 ? text : `${text}.${String(fraction).padStart(6, '0')}`;
-}
-
 /** Rows of a batch often share their day. */
 let lastDay = Number.NaN;
 let lastText = '';
 
-/** Days since 1970 in the proleptic Gregorian calendar, `0044-03-15 BC` before year 1. Howard Hinnant's algorithm. */
-function dateText(day: number): string {
-  if (day === lastDay) return lastText;
-  const shifted = day + 719_468;
-  const era = Math.floor(shifted / 146_097);
-  const dayOfEra = shifted - era * 146_097;
-  const yearOfEra = Math.floor(
-    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
-  );
-  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
-  const shiftedMonth = Math.floor((5 * dayOfYear + 2) / 153);
-  const month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9;
-  const dayOfMonth = dayOfYear - Math.floor((153 * shiftedMonth + 2) / 5) + 1;
-  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
+/** Days since 1970, `0044-03-15 BC` before year 1. */
+function dateText(days: number): string {
+  if (days === lastDay) return lastText;
+  const { year, month, day } = civilFromDays(days);
   const shown = String(year > 0 ? year : 1 - year).padStart(4, '0');
-  lastDay = day;
-  lastText = `${shown}-${two(month)}-${two(dayOfMonth)}${year > 0 ? '' : ' BC'}`;
+  lastDay = days;
+  lastText = `${shown}-${twoDigits(month)}-${twoDigits(day)}${year > 0 ? '' : ' BC'}`;
   return lastText;
-}
-
-function two(number: number): string {
-  return number < 10 ? `0${number}` : String(number);
 }

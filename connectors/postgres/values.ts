@@ -1,6 +1,6 @@
+import { daysFromCivil } from '../../src/model/calendar.js';
 import type { ColumnType } from '../../src/model/table.js';
 import { int64, type Value } from '../../src/model/value.js';
-import { daysFromCivil } from './calendar.js';
 
 /**
  * Postgres' text form of a value, as bytes, to its comparable form. Stream and snapshot go through the same decoder,

@@ -162,5 +162,4 @@ export const configurationSchema = z.strictObject({
 
 /** The configuration as the rest of the program sees it: durations in milliseconds, sizes in bytes. */
 export type Configuration = z.output<typeof configurationSchema>;
-export type SystemConfiguration = Configuration['systems'][string];
 export type KafkaConfiguration = Configuration['kafka'];

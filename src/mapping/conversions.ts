@@ -1,3 +1,4 @@
+import { clockText } from '../model/calendar.js';
 import { int64, recordKey, recordKeyParts, type Value } from '../model/value.js';
 import type { ColumnType } from '../model/table.js';
 import type { FieldType } from '../plan/plan.js';
@@ -139,7 +140,7 @@ const dateToTimestamp: Conversion = (value) =>
 const writeDate: Conversion = (value) => (isInfinite(value) ? value : times.dateText(value as number));
 const writeTimestamp: Conversion = (value) =>
   isInfinite(value) ? value : times.timestampText(value as number | bigint);
-const writeTime: Conversion = (value) => times.timeText(value as number);
+const writeTime: Conversion = (value) => clockText(value as number);
 const readDate = parsed((text) => (isInfinite(text) ? text : times.parseDate(text)), reason.NOT_A_DATE);
 const readTimestamp = parsed((text) => (isInfinite(text) ? text : times.parseTimestamp(text)), reason.NOT_A_TIMESTAMP);
 const readTime = parsed(times.parseTime, reason.NOT_A_TIME);

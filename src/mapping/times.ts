@@ -1,32 +1,9 @@
+import { civilFromDays, clockText, daysFromCivil, twoDigits } from '../model/calendar.js';
 import { int64 } from '../model/value.js';
 
 /** Texts of dates and times in their ISO 8601 form, to the microsecond and without the limits of `Date`. */
 
 export const MICROS_PER_DAY = 86_400_000_000n;
-
-/** Days since 1970 of a date in the Gregorian calendar, for any year. Howard Hinnant's algorithm. */
-function daysFromCivil(year: number, month: number, day: number): number {
-  const shifted = month <= 2 ? year - 1 : year;
-  const era = Math.floor(shifted / 400);
-  const yearOfEra = shifted - era * 400;
-  const dayOfYear = Math.floor((153 * (month + (month > 2 ? -3 : 9)) + 2) / 5) + day - 1;
-  const dayOfEra = yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear;
-  return era * 146_097 + dayOfEra - 719_468;
-}
-
-function civilFromDays(days: number): { readonly year: number; readonly month: number; readonly day: number } {
-  const shifted = days + 719_468;
-  const era = Math.floor(shifted / 146_097);
-  const dayOfEra = shifted - era * 146_097;
-  const yearOfEra = Math.floor(
-    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
-  );
-  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
-  const shiftedMonth = Math.floor((5 * dayOfYear + 2) / 153);
-  const month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9;
-  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
-  return { year, month, day: dayOfYear - Math.floor((153 * shiftedMonth + 2) / 5) + 1 };
-}
 
 /** `2024-02-29` for days since 1970; a year outside 0 to 9999 has a sign and six digits. */
 export function dateText(days: number): string {
@@ -39,18 +16,6 @@ function yearText(year: number): string {
   return `${year < 0 ? '-' : '+'}${String(Math.abs(year)).padStart(6, '0')}`;
 }
 
-function twoDigits(part: number): string {
-  return part < 10 ? `0${part}` : String(part);
-}
-
-/** `13:05:00` or `13:05:00.000001` for microseconds since midnight. */
-export function timeText(micros: number): string {
-  const seconds = Math.floor(micros / 1_000_000);
-  const fraction = micros % 1_000_000;
-  const clock = `${twoDigits(Math.floor(seconds / 3600))}:${twoDigits(Math.floor(seconds / 60) % 60)}:${twoDigits(seconds % 60)}`;
-  return fraction === 0 ? clock : `${clock}.${String(fraction).padStart(6, '0')}`;
-}
-
 /** The day and the microseconds of the day of a timestamp. */
 export function splitTimestamp(micros: number | bigint): { readonly days: number; readonly micros: number } {
   const whole = BigInt(micros);
@@ -61,7 +26,7 @@ export function splitTimestamp(micros: number | bigint): { readonly days: number
 /** `2024-02-29T13:05:00Z` for microseconds since 1970. */
 export function timestampText(micros: number | bigint): string {
   const parts = splitTimestamp(micros);
-  return `${dateText(parts.days)}T${timeText(parts.micros)}Z`;
+  return `${dateText(parts.days)}T${clockText(parts.micros)}Z`;
 }
 
 const DATE = /^([+-]\d{6}|\d{4})-(\d\d)-(\d\d)$/;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { MemoryConnector, type RoundTrip } from '../../connectors/memory/connector.js';
+import { MemoryConnector } from '../../connectors/memory/connector.js';
+import type { RoundTrip } from '../../connectors/memory/round-trip.js';
 import type { Change, Command, SourceEvent } from '../../src/connector/contract.js';
 import { MemoryBroker, type Client } from './log.js';
 import { databaseOf, planOf, type EntitySystemConfig, type WorldConfig } from './world-config.js';

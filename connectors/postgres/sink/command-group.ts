@@ -1,31 +1,13 @@
 import type { Command, QueuedCommand } from '../../../src/connector/contract.js';
 import { recordKeyParts, type Row, type Value } from '../../../src/model/value.js';
+import type { AbsentForm, GroupShape } from './group-shape.js';
 import { arrayLiteral, keyArrayLiteral } from './literals.js';
 import { groupStatements, type GroupStatements } from './statements.js';
 import { type TargetColumn, type TargetTable, targetColumn } from './target-table.js';
 
-/** What the commands of one statement have in common: table, operation and columns. The values are its parameters. */
-export interface GroupForm {
-  readonly table: TargetTable;
-  readonly operation: 'insert' | 'update' | 'delete';
-  readonly set: readonly TargetColumn[];
-  readonly expect: readonly TargetColumn[];
-  /** The key stands in the command: all of an update or a delete, or an insert with a given key. */
-  readonly keyed: boolean;
-  /** For an insert, what no row may show; only what an index answers. */
-  readonly absent: readonly AbsentForm[];
-  /** The columns of every row of `absent`, to know a command of this form. */
-  readonly absentRows: readonly (readonly { readonly name: string; readonly isNull: boolean }[])[];
-  /** No expectation says that the new values differ from the row's: the statement must compare. */
-  readonly compareSet: boolean;
+/** What the commands of one statement have in common, and the statements themselves. */
+export interface GroupForm extends GroupShape {
   readonly statements: GroupStatements;
-}
-
-/** The columns of one row of `absent`. */
-export interface AbsentForm {
-  /** Its place in the command's `absent`. */
-  readonly place: number;
-  readonly columns: readonly { readonly column: TargetColumn; readonly isNull: boolean }[];
 }
 
 /** Commands that go into one statement. */

@@ -1,4 +1,4 @@
-import type { GroupForm } from './command-group.js';
+import type { GroupShape } from './group-shape.js';
 import type { TargetColumn } from './target-table.js';
 
 /**
@@ -25,9 +25,7 @@ export interface GroupStatements {
   readonly inspect: string;
 }
 
-type Form = Omit<GroupForm, 'statements'>;
-
-export function groupStatements(form: Form): GroupStatements {
+export function groupStatements(form: GroupShape): GroupStatements {
   return form.operation === 'insert' ? insertStatements(form) : existingRowStatements(form);
 }
 
@@ -44,7 +42,7 @@ interface Input {
   readonly absent: readonly (readonly (string | null)[])[];
 }
 
-function inputOf(form: Form): Input {
+function inputOf(form: GroupShape): Input {
   const arrays: string[] = [];
   const take = (column: TargetColumn): string => {
     arrays.push(`$${arrays.length + 1}::${column.form.parameter}`);
@@ -62,7 +60,7 @@ function inputOf(form: Form): Input {
   return { from: from(), keyOnly, key, set, expect, absent };
 }
 
-function existingRowStatements(form: Form): GroupStatements {
+function existingRowStatements(form: GroupShape): GroupStatements {
   const input = inputOf(form);
   const { table } = form;
   const isRow = table.key.map((column, place) => `t.${column.sql} = ${input.key[place]}`).join(' AND ');
@@ -88,7 +86,7 @@ function existingRowStatements(form: Form): GroupStatements {
   };
 }
 
-function insertStatements(form: Form): GroupStatements {
+function insertStatements(form: GroupShape): GroupStatements {
   const input = inputOf(form);
   const { table } = form;
   const given = table.key.map((column, place) => {
@@ -144,7 +142,7 @@ interface InsertColumn {
 }
 
 /** The columns of `set`, and the key's where they are not among them. */
-function insertColumns(form: Form, input: Input, given: readonly (string | null)[]): InsertColumn[] {
+function insertColumns(form: GroupShape, input: Input, given: readonly (string | null)[]): InsertColumn[] {
   const set = form.set.map((column, place) => ({ column, value: input.set[place]!, made: false }));
   const key = form.table.key.flatMap((column, place): InsertColumn[] => {
     if (form.set.some(({ name }) => name === column.name)) return [];
@@ -156,7 +154,7 @@ function insertColumns(form: Form, input: Input, given: readonly (string | null)
 }
 
 /** In each, columns with their own `=`, so that an index answers. */
-function absentConditions(form: Form, input: Input): string[] {
+function absentConditions(form: GroupShape, input: Input): string[] {
   return form.absent.map(({ columns }, at) =>
     columns
       .map(({ column }, place) => {
@@ -181,12 +179,12 @@ function all(conditions: readonly string[]): string {
 }
 
 /** The whole captured row, in the order of the table's shape. */
-function imageColumns({ table }: Form): string {
+function imageColumns({ table }: GroupShape): string {
   return [...table.columns.values()].map(({ sql }) => `t.${sql}`).join(', ');
 }
 
 /** Such a change needs a stronger lock: another table's row may refer to the value. */
-function changesUniqueColumn(form: Form): boolean {
+function changesUniqueColumn(form: GroupShape): boolean {
   const unique = new Set(form.table.uniqueIndexes.flatMap(({ columns }) => columns ?? []));
   return form.set.some(({ name }) => unique.has(name));
 }
