@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
 import { connect } from 'node:net';
 import { type LocalKafka, startKafka } from '../../deploy/dev/kafka.js';
@@ -16,14 +16,8 @@ import { API, KafkaProxy } from './kafka-proxy.js';
 
 /**
  * One test for each defect of kafkajs that src/kafka/corrections.ts corrects, on a real broker.
- * With DUOLOG_KAFKAJS_UNCORRECTED=1 they run on the package as it is, and fail: kafka-uncorrected.test.ts sees to that.
+ * On the package as it is they fail: kafka-uncorrected.test.ts sees to that.
  */
-vi.mock('../../src/kafka/corrections.js', async (importOriginal) =>
-  process.env['DUOLOG_KAFKAJS_UNCORRECTED'] === '1' ? { correctKafkajs: () => undefined } : importOriginal(),
-);
-vi.mock('../../src/kafka/fast-path.js', async (importOriginal) =>
-  process.env['DUOLOG_KAFKAJS_UNCORRECTED'] === '1' ? { replaceHotPaths: () => undefined } : importOriginal(),
-);
 
 let kafka: LocalKafka;
 let log: Log;
