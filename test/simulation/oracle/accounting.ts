@@ -1,5 +1,5 @@
 import type { FieldValue } from '../../../src/decision/events.js';
-import type { DecisionOutput } from '../../../src/decision/outputs.js';
+import type { CanonicalOutput, DecisionOutput } from '../../../src/decision/outputs.js';
 import type { Value } from '../../../src/model/value.js';
 import { isPresent, tableName, type EntityConfig, type FieldConfig } from '../world-config.js';
 import {
@@ -184,8 +184,7 @@ class Accounts {
     for (const [link, since] of this.final.linksOfRecord.get(name) ?? []) {
       if (since > reusedFrom) continue;
       const canonical = this.final.links.get(link);
-      if (!canonical?.fields || this.isBackUnder(deletion) || this.wasRenamed(deletion, canonical.keys[system]))
-        continue;
+      if (!canonical?.fields || this.isBackUnder(deletion) || this.wasRenamed(deletion, canonical)) continue;
       for (const [other, otherKey] of Object.entries(canonical.keys)) {
         const config = entity.systems[other]!;
         if (other === system || !config.written || config.delete === 'never' || config.delete === 'unlink') continue;
@@ -217,16 +216,23 @@ class Accounts {
     );
   }
 
-  /** The link's record had the key once and has another now; somebody else's record, made since, was deleted. */
-  private wasRenamed({ system, entity, key, order }: RecordChange, keyNow: string | undefined): boolean {
-    return this.changes.some(
+  /** The link's record had the key once and got another; somebody else's record, made since, was deleted. */
+  private wasRenamed({ system, entity, key, order }: RecordChange, { link, keys }: CanonicalOutput): boolean {
+    const born = this.changes.findLast(
       (change) =>
-        change.oldKey === key &&
+        change.key === key &&
         change.system === system &&
         change.entity === entity &&
         change.order < order &&
-        this.keyAtTheEnd(change) === keyNow,
+        change.before === null,
     );
+    return this.changes.some((change) => {
+      if (change.oldKey !== key || change.system !== system || change.entity !== entity) return false;
+      if (change.order < order && this.keyAtTheEnd(change) === keys[system]) return true;
+      // It may be gone by now, and the link have another record there.
+      const name = recordName(system, entity.name, change.key);
+      return born !== undefined && change.order < born.order && isRecordOf(this.final, link, name);
+    });
   }
 
   /** Its own users took the deletion back. */
