@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { isSealed, looksWhole, sealStore } from './wholeness.js';
 
 /** A folder for one local store, held by this process. */
 export interface StoreFolder {
@@ -17,7 +18,8 @@ let taken = 0;
 /**
  * Takes a store that no living process holds, or a new one, below the folder. Renaming is the lock: its name tells the
  * owner, and only one can rename it. A store whose owner was killed is whole; one whose machine has restarted without a
- * clean end may be torn, because it is written without sync, and is removed unread.
+ * clean end may be torn, because it is written without sync, and is removed unread; so is one that was closed in order and
+ * is not what it was then.
  */
 export function takeStoreFolder(base: string): StoreFolder {
   mkdirSync(base, { recursive: true });
@@ -28,13 +30,16 @@ export function takeStoreFolder(base: string): StoreFolder {
       rmSync(join(base, name), { recursive: true, force: true });
       continue;
     }
-    if (tryRename(join(base, name), path)) return { path, release: () => release(base, path) };
+    if (!tryRename(join(base, name), path)) continue;
+    if (OWNED.test(name) ? looksWhole(path) : isSealed(path)) return { path, release: () => release(base, path) };
+    rmSync(path, { recursive: true, force: true });
   }
   mkdirSync(path);
   return { path, release: () => release(base, path) };
 }
 
 function release(base: string, path: string): void {
+  sealStore(path);
   for (let number = 0; ; number++) {
     if (tryRename(path, join(base, `closed-${number}`))) return;
     if (number > 100) return;

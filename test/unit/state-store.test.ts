@@ -1,4 +1,13 @@
-import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -238,6 +247,48 @@ describe('the folder of a store', () => {
     expect(lmdb(heir.path).meta()).toMatchObject({ offset: 3 });
   });
 
+  const damages: readonly (readonly [string, (path: string) => void])[] = [
+    ['cut short', (path) => truncateSync(path, 10 * 4096)],
+    ['cut to nothing that LMDB would know', (path) => truncateSync(path, 5000)],
+    ['garbage', (path) => writeFileSync(path, Buffer.alloc(statSync(path).size, 'garbage'))],
+  ];
+  const torn = [...damages, ['torn in its middle', tearMiddle] as const];
+
+  it.each(torn)('is removed unread if it was closed in order and is now %s', async (_how, damage) => {
+    const base = temporaryFolder();
+    const taken = takeStoreFolder(base);
+    await filled(taken.path).close();
+    taken.release();
+    damage(join(base, 'closed-0', 'data.mdb'));
+    expect(lmdb(takeStoreFolder(base).path).meta()).toBeNull();
+    expect(readdirSync(base)).toHaveLength(1);
+  });
+
+  it.each(damages)('is removed unread if its process was killed and it is %s', async (_how, damage) => {
+    const base = temporaryFolder();
+    const taken = takeStoreFolder(base);
+    await filled(taken.path).close();
+    const boot = /owned-([0-9a-f]+)-/.exec(taken.path)![1]!;
+    const left = join(base, `owned-${boot}-999999999-1-0`);
+    renameSync(taken.path, left);
+    damage(join(left, 'data.mdb'));
+    expect(lmdb(takeStoreFolder(base).path).meta()).toBeNull();
+  });
+
+  it('is believed after a close in order, again and again', async () => {
+    const base = temporaryFolder();
+    const first = takeStoreFolder(base);
+    await filled(first.path).close();
+    first.release();
+    for (let round = 0; round < 2; round++) {
+      const again = takeStoreFolder(base);
+      const backing = new LmdbBacking(again.path);
+      expect(backing.meta()).toMatchObject({ offset: 3 });
+      await backing.close();
+      again.release();
+    }
+  });
+
   it('is removed unread if the machine has restarted without a clean end', () => {
     const base = temporaryFolder();
     const taken = takeStoreFolder(base);
@@ -246,3 +297,23 @@ describe('the folder of a store', () => {
     expect(readdirSync(base)).not.toContain('owned-0123456789abcdef-1-1-0');
   });
 });
+
+/** A store with enough in it to fill some hundred pages. */
+function filled(path: string): LmdbBacking {
+  const backing = new LmdbBacking(path);
+  const store = storeOver(backing);
+  for (let number = 0; number < 2000; number++) {
+    store.put(`record ${number}`, { name: 'x'.repeat(200), tags: [`tag ${number % 7}`] });
+  }
+  store.seal();
+  store.committed(3);
+  store.flush();
+  return backing;
+}
+
+/** What LMDB itself does not notice: it would give wrong answers. */
+function tearMiddle(path: string): void {
+  const bytes = readFileSync(path);
+  bytes.fill(0x5a, 20 * 4096, 40 * 4096);
+  writeFileSync(path, bytes);
+}
