@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { chmod, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
@@ -69,7 +69,8 @@ export function guardFolder(folder: string): void {
 
 /** A folder under the system's temporary folder, or another, that goes with this process and that every user may enter. */
 export async function temporaryFolder(name: string, under: string = tmpdir()): Promise<string> {
-  const folder = await mkdtemp(join(under, `duolog-${name}-`));
+  // Made and guarded in one go: an end in between would leave it behind.
+  const folder = mkdtempSync(join(under, `duolog-${name}-`));
   guardFolder(folder);
   await chmod(folder, 0o755);
   return folder;

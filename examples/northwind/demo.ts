@@ -38,6 +38,12 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 
+/** Nobody reads our output any more, as with `| head`: there is nothing left to show, and --once has shown nothing. */
+process.stdout.on('error', () => {
+  if (!ending) void end(once ? 1 : 0);
+});
+process.stderr.on('error', () => undefined);
+
 let stays = false;
 
 async function end(code: number): Promise<void> {

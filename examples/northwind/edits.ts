@@ -21,18 +21,23 @@ export interface Played {
   readonly arrivals: readonly Arrival[];
   /** The record whose decisions are to be shown. */
   readonly record: RecordName;
-  /** How the decision is put where no conflict had to be decided. */
-  readonly why: string;
-  /** The edit is about a conflict: there must be a decision of one. */
+  /** Both sides changed the same: there will be a decision of a conflict, unless one came much earlier. */
   readonly conflict?: boolean;
 }
 
 export interface Arrival {
   readonly system: 'erp' | 'crm';
+  /** What is looked for, for whoever waits in vain. */
   readonly what: string;
-  /** Gives a row once the edit is there. */
-  readonly query: string;
-  readonly parameters: readonly unknown[];
+  /** What is to be seen there now, or null while it has not come. */
+  readonly look: (databases: Databases) => Promise<string | null>;
+}
+
+/** Arrived once the query gives a row. */
+function arrival(system: Arrival['system'], what: string, query: string, parameters: readonly unknown[]): Arrival {
+  const look = async (databases: Databases) =>
+    (await databases[system].query(query, [...parameters])).rowCount === 0 ? null : what;
+  return { system, what, look };
 }
 
 /** Different on each run, so that a second demo on the same databases has something to change. */
@@ -57,7 +62,6 @@ async function updateInErp({ erp }: Databases): Promise<Played> {
     done: [`erp: ALFKI's telephone is now ${phone}`],
     arrivals: [await crmCompany(erp, 'ALFKI', { comp_phone: phone })],
     record: { entity: 'company', system: 'erp', key: 'ALFKI' },
-    why: 'only the ERP had changed it since both agreed',
   };
 }
 
@@ -69,7 +73,6 @@ async function updateInCrm({ erp, crm }: Databases): Promise<Played> {
     done: [`crm: the company with VAT number ${vat} is now called ${name}`],
     arrivals: [erpCustomer('ANTON', { company_name: name })],
     record: { entity: 'company', system: 'erp', key: 'ANTON' },
-    why: 'only the CRM had changed it since both agreed',
   };
 }
 
@@ -88,7 +91,6 @@ async function differentFields({ erp, crm }: Databases): Promise<Played> {
       erpCustomer('AROUT', { address: street, phone }),
     ],
     record: { entity: 'company', system: 'erp', key: 'AROUT' },
-    why: 'each field was changed by one side only: both edits stand',
   };
 }
 
@@ -101,9 +103,25 @@ async function sameField({ erp, crm }: Databases): Promise<Played> {
   );
   return {
     done: [`erp: BERGS' telephone is now ${ours}`, `crm: no, it is ${theirs}`],
-    arrivals: [await crmCompany(erp, 'BERGS', { comp_phone: ours })],
+    arrivals: [
+      {
+        system: 'crm',
+        what: 'one of both numbers on both sides',
+        // Which one is Duolog's to decide: commits that are far enough apart have an order.
+        look: async (databases) => {
+          const phones = await Promise.all([
+            databases.erp.query<{ phone: string }>(`SELECT phone FROM customer WHERE customer_id = 'BERGS'`),
+            databases.crm.query<{ phone: string }>(
+              'SELECT comp_phone AS phone FROM company WHERE comp_vat = $1 AND comp_deleted = 0',
+              [vat],
+            ),
+          ]);
+          const [left, right] = phones.map(({ rows }) => rows[0]?.phone);
+          return left !== undefined && left === right ? `${left} on both sides` : null;
+        },
+      },
+    ],
     record: { entity: 'company', system: 'erp', key: 'BERGS' },
-    why: 'one came so much earlier that it was no conflict',
     conflict: true,
   };
 }
@@ -127,16 +145,15 @@ async function newCompany({ crm }: Databases): Promise<Played> {
   return {
     done: [`crm: Neu & Söhne GmbH is company ${key}, Hanna Neu works there`],
     arrivals: [
-      {
-        system: 'erp',
-        what: 'both, the contact under the key that the ERP gave the customer',
-        query: `SELECT 1 FROM contact JOIN customer USING (customer_id)
+      arrival(
+        'erp',
+        'both, the contact under the key that the ERP gave the customer',
+        `SELECT 1 FROM contact JOIN customer USING (customer_id)
                  WHERE email = $1 AND vat_number = $2 AND country = 'Germany'`,
-        parameters: [email, vat],
-      },
+        [email, vat],
+      ),
     ],
     record: { entity: 'company', system: 'crm', key },
-    why: 'no company there has its VAT number: a new record; the person waited for its company',
   };
 }
 
@@ -156,17 +173,16 @@ async function newOrder({ erp }: Databases): Promise<Played> {
   return {
     done: [`erp: ALFKI orders 10 of product 1 and 5 of product 2 (order ${order})`],
     arrivals: [
-      {
-        system: 'crm',
-        what: 'the order and both lines, referring by the keys of the CRM',
-        query: `SELECT 1 FROM orders JOIN order_item ON orit_orderid = orde_orderid
+      arrival(
+        'crm',
+        'the order and both lines, referring by the keys of the CRM',
+        `SELECT 1 FROM orders JOIN order_item ON orit_orderid = orde_orderid
                   JOIN product ON prod_productid = orit_productid
                  WHERE orde_reference = $1 AND prod_code IN ('1', '2') HAVING count(*) = 2`,
-        parameters: [order],
-      },
+        [order],
+      ),
     ],
     record: { entity: 'order', system: 'erp', key: order },
-    why: 'orders go from the ERP to the CRM; the lines waited for the order’s key there',
   };
 }
 
@@ -179,16 +195,15 @@ async function deleteInErp({ erp }: Databases): Promise<Played> {
   return {
     done: [`erp: customer ${id} and its contact are gone`],
     arrivals: [
-      {
-        system: 'crm',
-        what: 'both flagged as deleted',
-        query: `SELECT 1 FROM company WHERE comp_vat = $1 AND comp_deleted = 1
+      arrival(
+        'crm',
+        'both flagged as deleted',
+        `SELECT 1 FROM company WHERE comp_vat = $1 AND comp_deleted = 1
                    AND NOT EXISTS (SELECT FROM person WHERE pers_companyid = comp_companyid AND pers_deleted = 0)`,
-        parameters: [vat],
-      },
+        [vat],
+      ),
     ],
     record: { entity: 'company', system: 'erp', key: id },
-    why: 'nobody had changed it meanwhile; in the CRM a deletion sets the flag',
   };
 }
 
@@ -205,16 +220,15 @@ async function deleteInCrm({ erp, crm }: Databases): Promise<Played> {
   return {
     done: [`crm: the company with VAT number ${vat} and its person are flagged as deleted`],
     arrivals: [
-      {
-        system: 'erp',
-        what: `customer ${id} and its contact removed`,
-        query: `SELECT 1 WHERE NOT EXISTS (SELECT FROM customer WHERE customer_id = $1)
+      arrival(
+        'erp',
+        `customer ${id} and its contact removed`,
+        `SELECT 1 WHERE NOT EXISTS (SELECT FROM customer WHERE customer_id = $1)
                            AND NOT EXISTS (SELECT FROM contact WHERE customer_id = $1)`,
-        parameters: [id],
-      },
+        [id],
+      ),
     ],
     record: { entity: 'company', system: 'erp', key: id },
-    why: 'nobody had changed it meanwhile; in the ERP a deletion removes the row, the contact before its customer',
   };
 }
 
@@ -228,7 +242,6 @@ async function burst({ erp }: Databases): Promise<Played> {
     done: [`erp: BLAUS' telephone changes 200 times, at last to ${phone}`],
     arrivals: [await crmCompany(erp, 'BLAUS', { comp_phone: phone })],
     record: { entity: 'company', system: 'erp', key: 'BLAUS' },
-    why: 'what should be against what is: one write is in flight at a time, the last value stands',
   };
 }
 
@@ -242,21 +255,17 @@ async function vatOf(erp: pg.Pool, customer: string): Promise<string> {
 
 async function crmCompany(erp: pg.Pool, customer: string, values: { [column: string]: string }): Promise<Arrival> {
   const parameters = [await vatOf(erp, customer), ...Object.values(values)];
-  return {
-    system: 'crm',
-    what: Object.values(values).join(', '),
-    query: `SELECT 1 FROM company WHERE comp_deleted = 0 AND comp_vat = $1${conditions(values)}`,
-    parameters,
-  };
+  const query = `SELECT 1 FROM company WHERE comp_deleted = 0 AND comp_vat = $1${conditions(values)}`;
+  return arrival('crm', Object.values(values).join(', '), query, parameters);
 }
 
 function erpCustomer(customer: string, values: { [column: string]: string }): Arrival {
-  return {
-    system: 'erp',
-    what: Object.values(values).join(', '),
-    query: `SELECT 1 FROM customer WHERE customer_id = $1${conditions(values)}`,
-    parameters: [customer, ...Object.values(values)],
-  };
+  return arrival(
+    'erp',
+    Object.values(values).join(', '),
+    `SELECT 1 FROM customer WHERE customer_id = $1${conditions(values)}`,
+    [customer, ...Object.values(values)],
+  );
 }
 
 function conditions(values: { [column: string]: string }): string {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Databases, Edit, Played } from './edits.js';
-import type { Decision, Subscriber } from './subscriber.js';
+import type { Agreements, Decision, Subscriber } from './subscriber.js';
 
 /** An edit that was played, with what came of it. */
 export interface Shown {
@@ -23,26 +23,34 @@ export async function play(edit: Edit, databases: Databases, subscriber: Subscri
   const played = await edit.play(databases);
   const committed = performance.now();
   const arrivals = await Promise.all(
-    played.arrivals.map(async ({ system, what, query, parameters }) => {
-      await until(
-        async () => (await databases[system].query(query, [...parameters])).rowCount !== 0,
-        arrivalTimeoutMs,
-        `${edit.title}: ${what} did not arrive in the ${system}`,
-      );
-      return { system, what, latencyMs: performance.now() - committed };
+    played.arrivals.map(async ({ system, what, look }) => {
+      const failure = `${edit.title}: ${what} did not arrive in the ${system}`;
+      const seen = await until(() => look(databases), arrivalTimeoutMs, failure);
+      return { system, what: seen, latencyMs: performance.now() - committed };
     }),
   );
   const decided = await published(played, subscriber, mark);
-  const versions = subscriber.versions(played.record, mark);
   return {
     title: edit.title,
     done: played.done,
     arrivals,
-    why: [
-      ...(decided.length === 0 ? [played.why] : decided.map(inWords)),
-      ...(versions > 1 ? [`the agreed record was published ${versions} times`] : []),
-    ],
+    why: [...decided.map(inWords), ...agreedInWords(subscriber.agreements(played.record, mark), decided.length)],
   };
+}
+
+/** What the agreed record's topic told since the edit. */
+function agreedInWords({ versions, before, now }: Agreements, decisions: number): readonly string[] {
+  if (versions === 0) return [];
+  const alone = decisions === 0 ? '; no decision record came with it' : '';
+  const times = versions > 1 ? `, the last of ${versions} versions` : '';
+  if (now === null) return [`the agreed record is gone${times}${alone}`];
+  const keys = Object.entries(now.keys).map(([system, key]) => `${system} ${key}`);
+  if (before === undefined) return [`a new agreed record: ${keys.join(' = ')}${times}${alone}`];
+  const changed = Object.entries(now.fields).filter(
+    ([field, value]) => JSON.stringify(value) !== JSON.stringify(before.fields[field]),
+  );
+  const fields = changed.map(([field]) => `${field} from the ${now.set[field]?.system ?? 'both'}`);
+  return [`the agreed record has ${fields.join(', ') || 'the same values as before'}${times}${alone}`];
 }
 
 /**
@@ -76,9 +84,11 @@ function inWords({ decision, rule, winner, fields }: Decision): string {
   return `${decision}: ${outcome}, because ${rule} (${sides.join('; ')})`;
 }
 
-async function until(condition: () => Promise<boolean>, timeoutMs: number, failure: string): Promise<void> {
+async function until<T>(look: () => Promise<T | null>, timeoutMs: number, failure: string): Promise<T> {
   const deadline = Date.now() + timeoutMs;
-  while (!(await condition())) {
+  for (;;) {
+    const seen = await look();
+    if (seen !== null) return seen;
     if (Date.now() > deadline) throw new Error(`${failure} within ${timeoutMs / 1000} s`);
     await delay(3);
   }

@@ -1,4 +1,5 @@
 import { startKafka, startPostgres, startRegistry } from '../../deploy/dev/stack.js';
+import { Kafka, logLevel } from '../../src/kafka/kafkajs.js';
 import { isLoaded, loadCrm, loadErp } from './load.js';
 
 /** Where the demo's parts are: started here, or named by the environment. */
@@ -27,8 +28,10 @@ export function serverStarters(env: NodeJS.ProcessEnv): ServerStarters {
     return server;
   };
   return {
-    kafka: async () => env.KAFKA_BROKERS?.split(',') ?? keep(await startKafka()).brokers,
-    registry: async () => env.SCHEMA_REGISTRY_URL ?? keep(await startRegistry()).url,
+    kafka: async () =>
+      env.KAFKA_BROKERS ? answeringBrokers(env.KAFKA_BROKERS.split(',')) : keep(await startKafka()).brokers,
+    registry: async () =>
+      env.SCHEMA_REGISTRY_URL ? answeringRegistry(env.SCHEMA_REGISTRY_URL) : keep(await startRegistry()).url,
     database: async (name) =>
       env[`${name.toUpperCase()}_URL`] ??
       // Two versions, because systems that are to agree seldom are of the same age.
@@ -37,6 +40,33 @@ export function serverStarters(env: NodeJS.ProcessEnv): ServerStarters {
       await Promise.all(started.map((server) => server.destroy()));
     },
   };
+}
+
+/** @throws Error when none of them answers. */
+async function answeringBrokers(brokers: readonly string[]): Promise<readonly string[]> {
+  const retry = { retries: 2 };
+  const kafka = new Kafka({ clientId: 'northwind-demo', brokers: [...brokers], logLevel: logLevel.NOTHING, retry });
+  const admin = kafka.admin();
+  try {
+    await admin.connect();
+    await admin.describeCluster();
+  } catch (cause) {
+    throw new Error(`No Kafka answers at ${brokers.join(', ')} (KAFKA_BROKERS).`, { cause });
+  } finally {
+    await admin.disconnect();
+  }
+  return brokers;
+}
+
+/** @throws Error when it does not answer as a registry does. */
+async function answeringRegistry(url: string): Promise<string> {
+  try {
+    const response = await fetch(`${url}/subjects`, { signal: AbortSignal.timeout(5_000) });
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+  } catch (cause) {
+    throw new Error(`No schema registry answers at ${url} (SCHEMA_REGISTRY_URL).`, { cause });
+  }
+  return url;
 }
 
 /** Fills a database with its part of Northwind, unless that was done before. */

@@ -12,10 +12,8 @@ export interface Subscriber {
   mark(): number;
   /** The decisions about a record since the mark. */
   decisions(record: RecordName, mark: number): readonly Decision[];
-  /** How often the agreed record was published since the mark. */
-  versions(record: RecordName, mark: number): number;
-  /** The agreed record as published last. */
-  agreed(record: RecordName): Agreed | undefined;
+  /** What was published of the agreed record since the mark. */
+  agreements(record: RecordName, mark: number): Agreements;
   /** All decisions so far. */
   decided(): number;
   /** What waits now, and why. */
@@ -30,6 +28,14 @@ export interface RecordName {
   readonly entity: string;
   readonly system: 'erp' | 'crm';
   readonly key: string;
+}
+
+export interface Agreements {
+  readonly versions: number;
+  /** As it was at the mark; undefined for a record that was not there. */
+  readonly before: Agreed | undefined;
+  /** As it is; null once it is gone. */
+  readonly now: Agreed | null;
 }
 
 export interface Agreed {
@@ -85,8 +91,7 @@ export async function subscribe(brokers: readonly string[], registry: string, pr
   return {
     mark: () => seen.total,
     decisions: (record, mark) => seen.decisions(record, mark),
-    versions: (record, mark) => seen.versions(record, mark),
-    agreed: (record) => seen.agreed(record),
+    agreements: (record, mark) => seen.agreements(record, mark),
     decided: () => seen.decided,
     held: () => Array.from(seen.held.values()),
     settled: async () => {
@@ -104,7 +109,7 @@ class Seen {
   decided = 0;
   readonly held = new Map<string, Held>();
   readonly #decisions: { readonly at: number; readonly decision: Decision }[] = [];
-  readonly #versions: { readonly at: number; readonly entity: string; readonly agreed: Agreed }[] = [];
+  readonly #versions: Version[] = [];
 
   /** A message without a value ends what its key names: a hold, a record. */
   add(kind: string, entity: string, key: string, value: unknown): void {
@@ -114,25 +119,39 @@ class Seen {
     else if (kind === 'decision') {
       this.decided += 1;
       this.#decisions.push({ at: this.total, decision: value as Decision });
-    } else if (value !== null) this.#versions.push({ at: this.total, entity, agreed: value as Agreed });
+    } else this.#versions.push({ at: this.total, entity, key, agreed: value as Agreed | null });
     for (const list of [this.#decisions, this.#versions]) if (list.length > keptMessages) list.shift();
   }
 
-  agreed({ entity, system, key }: RecordName): Agreed | undefined {
-    return this.#versions.findLast((version) => version.entity === entity && version.agreed.keys[system] === key)
-      ?.agreed;
-  }
-
-  versions(record: RecordName, mark: number): number {
-    const link = this.agreed(record)?.link;
-    return this.#versions.filter(({ agreed, at }) => agreed.link === link && at > mark).length;
+  agreements(record: RecordName, mark: number): Agreements {
+    const link = this.#linkOf(record);
+    const all = this.#versions.filter(({ key }) => key === link);
+    return {
+      versions: all.filter(({ at }) => at > mark).length,
+      before: all.findLast(({ at }) => at <= mark)?.agreed ?? undefined,
+      now: all.at(-1)?.agreed ?? null,
+    };
   }
 
   decisions(record: RecordName, mark: number): Decision[] {
-    const link = this.agreed(record)?.link;
+    const link = this.#versions.find(({ key }) => key === this.#linkOf(record))?.agreed?.link;
     const found = this.#decisions.filter(({ decision, at }) => decision.link === link && at > mark);
     return found.map(({ decision }) => decision);
   }
+
+  /** The key under which the record is published. */
+  #linkOf({ entity, system, key }: RecordName): string | undefined {
+    return this.#versions.findLast((version) => version.entity === entity && version.agreed?.keys[system] === key)?.key;
+  }
+}
+
+interface Version {
+  readonly at: number;
+  readonly entity: string;
+  /** Of the message. */
+  readonly key: string;
+  /** Null says that the record is gone. */
+  readonly agreed: Agreed | null;
 }
 
 /** Messages name their schema by number: a zero byte, the number in four bytes, then Avro. */

@@ -65,12 +65,12 @@ export class Observer {
  * Every source has read its tables once and goes on with the stream, and every stream task is at rest behind what the
  * change topics had then, all snapshots ended and matched: seen in two looks, as a record may be on its way in one.
  */
-async function untilDecided(log: Log, { plans, status }: Duolog, signal: AbortSignal): Promise<void> {
-  while (!isRead(status())) await pause(LOOK_EVERY_MS, undefined, { signal });
-  const topics = plans.flatMap(changeTopics);
+async function untilDecided(log: Log, duolog: Duolog, signal: AbortSignal): Promise<void> {
+  while (!isRead(duolog.status())) await pause(LOOK_EVERY_MS, undefined, { signal });
+  const topics = duolog.plans.flatMap(changeTopics);
   const ends = await Promise.all(topics.map(async (topic) => ({ topic, end: (await log.bounds(topic)).end })));
   for (let looks = 0; looks < 2; ) {
-    const rests = Object.values(status().rest);
+    const rests = Object.values(duolog.status().rest);
     const decided = ({ topic, end }: (typeof ends)[number]) =>
       rests.some((rest) => (rest?.decidedTo[topic] ?? -1) >= end);
     const isDecided = rests.every((rest) => rest?.snapshotsEnded === true) && ends.every(decided);

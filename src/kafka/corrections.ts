@@ -6,8 +6,8 @@ import { type ProtocolOptions, TransactionProtocol } from './transaction-protoco
 /**
  * kafkajs 2.2.4 has defects that break exactly-once. This file puts corrected modules into Node's module cache before
  * anything else loads the package; each correction says what was wrong. They are made for this one version and refuse
- * any other. test/conformance/kafka-uncorrected.test.ts shows on a real broker that each is needed: their tests fail on
- * the package as it is.
+ * any other. test/conformance/kafka-uncorrected.test.ts shows on a real broker that they are needed: their tests
+ * fail on the package as it is.
  *
  * What of the package we do not use is not corrected: its consumer's handling of offsets, compression other than gzip,
  * static membership.
