@@ -43,7 +43,21 @@ export function toOutcomeRecord(outcome: Outcome): OutcomeRecord {
   switch (outcome.status) {
     case 'applied':
     case 'unchanged':
-      return { ...EMPTY, command, link, entity, status: outcome.status, key: outcome.key };
+      // Spelt out, for it is what nearly every command comes to.
+      return {
+        command,
+        link,
+        entity,
+        status: outcome.status,
+        key: outcome.key,
+        met: null,
+        reason: null,
+        code: null,
+        message: null,
+        constraint: null,
+        column: null,
+        blockingKey: null,
+      };
     case 'refused':
       return {
         ...EMPTY,

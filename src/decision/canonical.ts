@@ -71,13 +71,19 @@ export function noteAgreement(
   const differed = field in member.agreed;
   if (agrees(turn, column, system.system, image[column.column] ?? null, link.canonical[field])) {
     if (!differed) return;
-    const { [field]: _, ...others } = member.agreed;
-    member.agreed = others;
+    member.agreed = without(member.agreed, field);
     turn.changed(link);
   } else if (!differed) {
     member.agreed = { ...member.agreed, [field]: met ?? null };
     turn.changed(link);
   }
+}
+
+/** A copy with one field less; V8 makes the same of a rest pattern several times slower. */
+export function without(fields: FieldValues, left: string): FieldValues {
+  const others: Record<string, FieldValue> = {};
+  for (const field in fields) if (field !== left) others[field] = fields[field]!;
+  return others;
 }
 
 /** Holds of a group end when the member's row agrees again, however that came. */

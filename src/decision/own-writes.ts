@@ -1,6 +1,6 @@
 import { Inconvertible } from '../mapping/convert.js';
 import type { Row, Value } from '../model/value.js';
-import { noteAgreement, queueMatches, releaseSettled, setGone, setSeen } from './canonical.js';
+import { noteAgreement, queueMatches, releaseSettled, setGone, setSeen, without } from './canonical.js';
 import { observeDeletion } from './deletes.js';
 import type { ChangeEvent } from './events.js';
 import { mergeColumns } from './merge.js';
@@ -124,8 +124,7 @@ function noteMeeting(
   written: Row,
 ): void {
   const met = readField(turn, column, system.system, written[column.column] ?? null);
-  const { [column.field]: _, ...others } = member.agreed;
-  member.agreed = others;
+  if (column.field in member.agreed) member.agreed = without(member.agreed, column.field);
   noteAgreement(turn, link, member, system, column, written, met instanceof Inconvertible ? undefined : met);
 }
 
