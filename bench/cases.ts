@@ -5,7 +5,7 @@ import type { Path, Workload } from './figures.js';
 export interface BenchCase {
   readonly workload: Workload;
   readonly scale: number;
-  readonly by: { readonly kind: 'duolog'; readonly case: DuologCase } | { readonly kind: 'postgres' };
+  readonly by: { readonly kind: 'duolog'; readonly case: DuologCase } | { readonly kind: 'postgres' | 'debezium' };
 }
 
 export interface Selection {
@@ -32,6 +32,7 @@ export function casesOf(selection: Selection): readonly BenchCase[] {
   const cases: BenchCase[] = [];
   for (const workload of WORKLOADS.filter((name) => selection.workloads.includes(name))) {
     if (!selection.alone) cases.push({ workload, scale, by: { kind: 'postgres' } });
+    if (selection.peers) cases.push({ workload, scale, by: { kind: 'debezium' } });
     for (const path of PATHS.filter((name) => selection.paths.includes(name))) {
       for (const each of duologCases(path, selection))
         cases.push({ workload, scale, by: { kind: 'duolog', case: each } });

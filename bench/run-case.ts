@@ -1,6 +1,7 @@
 import type { BenchCase } from './cases.js';
 import { DuologReplicator } from './duolog.js';
 import type { Measurement } from './figures.js';
+import { Debezium } from './peers/debezium.js';
 import { PostgresReplication } from './postgres-replication.js';
 import { ToKafkaReplicator } from './duolog-to-kafka.js';
 import type { Replicator } from './replicator.js';
@@ -40,6 +41,8 @@ async function create(by: BenchCase['by'], servers: Servers): Promise<Replicator
   switch (by.kind) {
     case 'postgres':
       return new PostgresReplication(servers);
+    case 'debezium':
+      return Debezium.create(servers);
     case 'duolog':
       return by.case.path === 'to-kafka'
         ? ToKafkaReplicator.open(servers, by.case)
