@@ -229,6 +229,22 @@ export function cursorKey(number: number): string {
   return `cursor/${String(number).padStart(12, '0')}`;
 }
 
+export function stateKey(record: StateRecord): string {
+  switch (record.kind) {
+    case 'link':
+    case 'redirect':
+      return linkKey(record.id);
+    case 'waiting':
+      return waitingKey(record.system, record.entity, record.key);
+    case 'cursor':
+      return cursorKey(record.number);
+    case 'configuration':
+      return CONFIGURATION_KEY;
+    case 'sync':
+      return SYNC_KEY;
+  }
+}
+
 /** Writes the records that a new state has. `birth` must be unique for ever (a random id given by the task). */
 export function initialState(
   state: State<StateRecord>,
