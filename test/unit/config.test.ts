@@ -94,6 +94,16 @@ describe('the configuration file', () => {
     expect(message).toMatch(/map\.vat\.tolong: unknown key\. Did you mean "tooLong"\?/);
   });
 
+  it('takes match: none for a word of its own, and helps where it is misspelled', () => {
+    const none = small.replace('match: [{ on: [vat] }]', 'match: none');
+    const { configuration } = checkConfiguration(none, file, { ERP_URL: 'x' });
+    expect(configuration.syncs['customers']?.entities['company']?.match).toBe('none');
+    expect(errorOf(small.replace('match: [{ on: [vat] }]', 'match: non'))).toMatch(
+      /company\.match: must be none\. Did you mean "none"\?/,
+    );
+    expect(errorOf(small.replace('on: [vat]', 'onn: [vat]'))).toMatch(/match\[0\]\.onn: unknown key/);
+  });
+
   it.each([
     [
       'a filter, which does not exist yet',

@@ -5,6 +5,7 @@ import type { Column, ColumnType, TableShape } from '../../src/model/table.js';
 import { compilePlans, tablesNeeded } from '../../src/plan/compile.js';
 import { compareFingerprints, fingerprintParts } from '../../src/plan/fingerprint.js';
 import type { SyncPlan } from '../../src/plan/plan.js';
+import { unmatchedTables } from '../../src/plan/unmatched.js';
 
 const types: Readonly<Record<string, ColumnType>> = {
   text: { kind: 'text', maxLength: null },
@@ -349,5 +350,41 @@ describe('the fingerprint of what decides', () => {
     const comparison = compareWith(changed);
     expect(comparison.kind).toBe('changed');
     expect(comparison.kind === 'changed' ? comparison.parts : []).toContain(part);
+  });
+});
+
+describe('tables that a first start would double', () => {
+  const unmatched = (text: string) => {
+    const { configuration } = checkConfiguration(text, 'f', {});
+    return unmatchedTables(configuration, [planOf(text)]).map(({ table, why }) => `${table}: ${why}`);
+  };
+  const rule = 'match: [{ on: [email] }]';
+
+  it('are none where a rule works in every written table', () => {
+    expect(unmatched(base)).toEqual([]);
+  });
+
+  it('are all written tables of an entity without a rule, unless it says match: none', () => {
+    expect(unmatched(base.replace(rule, 'match: []'))).toEqual([
+      'public.person: the entity has no match rule',
+      'public.contact: the entity has no match rule',
+    ]);
+    expect(unmatched(base.replace(rule, 'match: none'))).toEqual([]);
+  });
+
+  it('are those of which nothing is captured, and those without the columns of any rule', () => {
+    const uncaptured = base.replace('table: public.contact,', 'table: public.contact, capture: false,');
+    expect(unmatched(uncaptured)).toEqual([
+      'public.contact: the table is not captured, so that its rows are never seen',
+    ]);
+    const withoutColumn = base
+      .replace(rule, 'match: [{ on: [email, boss2] }]')
+      .replace('boss: "reference(person)?"', 'boss: "reference(person)?", boss2: "string?"')
+      .replace('pers_email, boss: pers_boss', 'pers_email, boss2: pers_boss');
+    expect(() => unmatched(withoutColumn)).toThrow('the field boss2 is mapped in 1 system');
+    const readOnly = base
+      .replace(rule, 'match: []')
+      .replace('table: public.contact,', 'table: public.contact, write: false,');
+    expect(unmatched(readOnly)).toEqual(['public.person: the entity has no match rule']);
   });
 });
