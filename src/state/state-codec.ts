@@ -2,7 +2,7 @@ import { fromAssignments, toAssignments, type Assignment } from '../avro/assignm
 import { Decoder, Encoders, type Encoder } from '../avro/codec.js';
 import { NamedRecord } from '../avro/named-record.js';
 import type { SchemaRegistry } from '../avro/registry.js';
-import type { AvroEnum, AvroField, AvroRecord, AvroSchema } from '../avro/schema.js';
+import { schemaFile, type AvroEnum, type AvroField, type AvroRecord, type AvroSchema } from '../avro/schema.js';
 import { indexEntries } from '../decision/entries.js';
 import type { FieldValue } from '../decision/events.js';
 import type {
@@ -69,11 +69,25 @@ export class AvroStateCodec implements StateCodec<StateRecord> {
   decode(bytes: Buffer): StateRecord {
     const { schema, value } = this.decoder.decode(bytes);
     const message = value as StateMessage;
-    if (typeof message.other === 'string') return fromJsonForm(message.other) as StateRecord;
     let layout = this.layouts.get(schema as object);
-    if (layout === undefined) this.layouts.set(schema as object, (layout = new Layout(schema as AvroRecord)));
+    if (layout === undefined) {
+      refuseLaterFormat(schema as AvroRecord);
+      this.layouts.set(schema as object, (layout = new Layout(schema as AvroRecord)));
+    }
+    if (typeof message['other'] === 'string') return fromJsonForm(message['other']) as StateRecord;
     return layout.read(message);
   }
+}
+
+/** The first format had no number. */
+const FORMAT = schemaFile('state').format!;
+
+function refuseLaterFormat({ format = 1 }: AvroRecord): void {
+  if (format <= FORMAT) return;
+  throw new DuologError(
+    'STATE_UNREADABLE',
+    `The state was written by a later version: format ${format}, and this one reads up to ${FORMAT}.`,
+  );
 }
 
 type StateMessage = Readonly<Record<string, unknown>>;

@@ -46,6 +46,14 @@ class Layer<T> {
     keys.set(key, there);
   }
 
+  /** Adds what it says of an index entry, if anything; true if keys may have come. */
+  noteChanges(entry: string, changes: IndexChanges[]): boolean {
+    const own = this.index.get(entry);
+    if (own === undefined) return false;
+    changes.push(own);
+    return this.gaining.has(entry);
+  }
+
   mergeFrom(newer: Layer<T>): void {
     for (const [key, entry] of newer.records) this.records.set(key, entry);
     for (const entry of newer.gaining) this.gaining.add(entry);
@@ -115,11 +123,13 @@ export class StateStore<T> implements State<T> {
   indexed(entry: string, options: { readonly after?: string; readonly limit?: number } = {}): string[] {
     const after = options.after ?? null;
     const limit = options.limit ?? Number.MAX_SAFE_INTEGER;
-    const layers = [this.current, ...this.committing.toReversed(), this.committedLayer].filter(({ index }) =>
-      index.has(entry),
-    );
-    if (layers.length === 0) return this.backing.indexed(entry, after, limit);
-    const changes = layers.map(({ index }) => index.get(entry)!);
+    const changes: IndexChanges[] = [];
+    let gains = this.current.noteChanges(entry, changes);
+    for (let at = this.committing.length - 1; at >= 0; at--) {
+      gains = this.committing[at]!.noteChanges(entry, changes) || gains;
+    }
+    gains = this.committedLayer.noteChanges(entry, changes) || gains;
+    if (changes.length === 0) return this.backing.indexed(entry, after, limit);
     const found: string[] = [];
     /** Everything stored up to here has been looked at; null: all there is. */
     let until: string | null = after;
@@ -129,7 +139,6 @@ export class StateStore<T> implements State<T> {
       until = page.length < limit ? null : page[page.length - 1]!;
       if (until === null || found.length >= limit) break;
     }
-    const gains = layers.some(({ gaining }) => gaining.has(entry));
     return (gains ? withGains(found, changes, after, until) : found).slice(0, limit);
   }
 
