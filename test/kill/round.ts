@@ -28,7 +28,7 @@ const QUIET_MS = 1_000;
 /** A task that fails again and again waits at most ten seconds before its next try. */
 const PATIENCE_MS = 25_000;
 const REST_TIMEOUT_MS = 150_000;
-const TAKEOVER_TIMEOUT_MS = 45_000;
+const TAKEOVER_TIMEOUT_MS = 120_000;
 
 /** One round: load, a fault in the middle of it, an orderly end, and the oracle. */
 export class Round implements Faulty {

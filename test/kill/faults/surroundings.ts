@@ -99,10 +99,7 @@ export function loseCommit(system: SystemName): Fault {
     const proxy = round.world.stack.proxies[system];
     const wanted = round.random.between(1, 3);
     let lost = 0;
-    proxy.watch = loseCommitAnswers(wanted, () => {
-      lost++;
-      if (lost === 1) round.lost('sink');
-    });
+    proxy.watch = loseCommitAnswers(wanted, () => lost++);
     return untilLost(
       round,
       () => lost >= wanted,
@@ -117,10 +114,7 @@ export function loseEndTxn(role: Role): Fault {
     const proxy = round.world.stack.proxies.kafka;
     const wanted = round.random.between(1, 3);
     let lost = 0;
-    proxy.watch = loseEndTxnAnswers(`${round.world.prefix}.${role}.`, wanted, () => {
-      lost++;
-      if (lost === 1) round.lost(role);
-    });
+    proxy.watch = loseEndTxnAnswers(`${round.world.prefix}.${role}.`, wanted, () => lost++);
     return untilLost(
       round,
       () => lost >= wanted,
