@@ -32,6 +32,8 @@ export interface AvroRecord {
   readonly name: string;
   readonly namespace?: string;
   readonly doc?: string;
+  /** Of the state: raised when a reader of the version before would take its records for something else. */
+  readonly format?: number;
   readonly fields: readonly AvroField[];
 }
 
