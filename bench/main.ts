@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { type BenchCase, casesOf, type Selection } from './cases.js';
+import { runCurves } from './curves.js';
 import { header, line, type Measurement } from './figures.js';
 import { runCase } from './run-case.js';
 
@@ -13,6 +14,7 @@ const usage = `npm run bench -- [options]: how fast Duolog is, beside PostgreSQL
   --scale N          share of the work, for a quick look: 0.01 is a hundredth. Default: 1.
   --peers            also Debezium with the JDBC sink on Kafka Connect; fetches them the first time.
   --alone            nothing beside it.
+  --curves           instead: what a change costs with more links and with larger rows; into bench/results.
   --json FILE        Duolog's figures as JSON.
   --report FILE      the figures of all, with more about each, as JSON.
 `;
@@ -26,6 +28,7 @@ const { values } = parseArgs({
     scale: { type: 'string', default: '1' },
     peers: { type: 'boolean', default: false },
     alone: { type: 'boolean', default: false },
+    curves: { type: 'boolean', default: false },
     json: { type: 'string' },
     report: { type: 'string' },
     help: { type: 'boolean', default: false },
@@ -33,6 +36,7 @@ const { values } = parseArgs({
 });
 
 if (values.help) console.log(usage);
+else if (values.curves) process.exitCode = (await runCurves(selection().scale)) ? 0 : 1;
 else process.exitCode = await main();
 
 async function main(): Promise<number> {

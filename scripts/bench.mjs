@@ -1,8 +1,9 @@
 // npm run bench -- --help: how fast the shipped `duolog run` is, beside others on the same work.
 import { join } from 'node:path';
-import { prepare, root, run } from './bootstrap.mjs';
+import { checkNode, installPackages, root, run } from './bootstrap.mjs';
 
-prepare({ servers: true });
+checkNode();
+installPackages();
 const out = join(root, 'dist', 'bench');
 const project = join(root, 'bench', 'tsconfig.json');
 run(process.execPath, [join(root, 'scripts', 'build.mjs'), '--out', out, '--project', project]);
