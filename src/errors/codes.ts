@@ -147,6 +147,10 @@ export const ERROR_KINDS = {
     hint: 'The system does not answer or has closed the connection; it keeps its changes until we read them.',
   },
   SOURCE_VERSION: { retry: 'operator', hint: 'Capture needs Postgres 14 or later.' },
+  STATE_DISK_FULL: {
+    retry: 'backoff',
+    hint: 'Make room on that disk, or name another folder under state.folder; nothing is lost, the state is in Kafka too.',
+  },
   STATE_REPLACED: { retry: 'now', hint: 'Nothing: the sink begins anew with the new state.' },
   STATE_UNREADABLE: {
     retry: 'operator',

@@ -1,11 +1,16 @@
 import { createHash } from 'node:crypto';
+import { statfsSync } from 'node:fs';
 import { open, type Database, type RootDatabase } from 'lmdb';
+import { DuologError } from '../errors/duolog-error.js';
 import { failPoint } from '../failpoints.js';
 import { STORE_FORMAT, type BackingBatch, type StateBacking, type StoreMeta } from './backing.js';
 
 /** Longest text that goes into LMDB's keys as it is; its limit is 1978 bytes. */
 const MAX_KEY_BYTES = 700;
 const META_KEY = 'meta';
+/** Room that a write wants; pages are copied before they change, so it takes some times as much as its records. */
+const ROOM_BYTES = 16 << 20;
+const CHECK_EVERY_BYTES = 2 << 20;
 
 /**
  * The local store: one LMDB environment, written without sync and through the memory map, because it is a cache of the
@@ -20,7 +25,12 @@ export class LmdbBacking implements StateBacking {
   private readonly fullKeys: Database<string, string>;
   private readonly about: Database<StoreMeta, string>;
 
-  constructor(folder: string) {
+  /** @throws DuologError STATE_DISK_FULL */
+  constructor(
+    private readonly folder: string,
+    private readonly freeBytes: (folder: string) => number = freeBytesOf,
+  ) {
+    this.requireRoom();
     this.root = open({ path: folder, noSync: true, useWritemap: true, noMemInit: true, maxDbs: 5, maxReaders: 8 });
     this.records = this.root.openDB({ name: 'records', encoding: 'binary' });
     this.index = this.root.openDB({ name: 'index', encoding: 'ordered-binary', dupSort: true });
@@ -58,11 +68,20 @@ export class LmdbBacking implements StateBacking {
     return key.length < SHORTENED_LENGTH ? key : (this.fullKeys.get(key) ?? key);
   }
 
+  /** @throws DuologError STATE_DISK_FULL; nothing is written then. */
   write({ records, index }: BackingBatch, meta: StoreMeta): void {
+    this.requireRoom();
+    let unchecked = 0;
     // A read transaction left open would keep the pages that this one frees from being used again.
     this.root.resetReadTxn();
     this.root.transactionSync(() => {
-      for (const [key, bytes] of records) this.writeRecord(key, bytes);
+      for (const [key, bytes] of records) {
+        this.writeRecord(key, bytes);
+        unchecked += bytes?.length ?? 0;
+        if (unchecked < CHECK_EVERY_BYTES) continue;
+        unchecked = 0;
+        this.requireRoom();
+      }
       failPoint('stream.flush.inside');
       for (const [entry, changes] of index) {
         const short = shortened(entry);
@@ -73,6 +92,17 @@ export class LmdbBacking implements StateBacking {
       }
       this.about.putSync(META_KEY, meta);
     });
+  }
+
+  /** Through a memory map a full disk is no error but the end of the process, so it is looked for before. */
+  private requireRoom(): void {
+    const free = this.freeBytes(this.folder);
+    if (free >= ROOM_BYTES) return;
+    const megabytes = (count: number) => Math.ceil(count / (1 << 20));
+    throw new DuologError(
+      'STATE_DISK_FULL',
+      `The disk of the local state, ${this.folder}, has ${megabytes(free)} MB left; ${megabytes(ROOM_BYTES)} MB are wanted.`,
+    );
   }
 
   private writeRecord(key: string, bytes: Buffer | null): void {
@@ -106,4 +136,9 @@ function shortened(text: string): string {
   if (Buffer.byteLength(text) <= MAX_KEY_BYTES && !text.includes('\0')) return text;
   const hash = createHash('sha256').update(text).digest('hex');
   return `${text.slice(0, KEPT_LENGTH).padEnd(KEPT_LENGTH).replaceAll('\0', ' ')}#${hash}`;
+}
+
+function freeBytesOf(folder: string): number {
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize;
 }

@@ -145,6 +145,23 @@ const action = fc.oneof(
   fc.record({ do: fc.constant('restart' as const) }),
 );
 
+describe('a disk that is nearly full', () => {
+  it('is told before the memory map would end the process, and nothing is written', async () => {
+    let free = Number.POSITIVE_INFINITY;
+    const backing = new LmdbBacking(temporaryFolder(), () => free);
+    open.push(backing);
+    const meta = { format: STORE_FORMAT, cluster: 'c', birth: 'b', offset: 1, writtenAtMs: 1, schemas: [] };
+    const batch = (text: string) => ({ records: new Map([['key', Buffer.from(text)]]), index: new Map() });
+    backing.write(batch('before'), meta);
+    free = 1 << 20;
+    expect(() => backing.write(batch('full'), meta)).toThrow(expect.objectContaining({ code: 'STATE_DISK_FULL' }));
+    expect(backing.get('key')?.toString()).toBe('before');
+    free = Number.POSITIVE_INFINITY;
+    backing.write(batch('after'), meta);
+    expect(backing.get('key')?.toString()).toBe('after');
+  });
+});
+
 describe('whatever happens', () => {
   it.each([
     ['memory', 300, () => new MemoryBacking()],
