@@ -50,6 +50,8 @@ export async function loadCrm(url: string): Promise<void> {
 /** Whether a database has the table that tells that it was filled. */
 export async function isLoaded(url: string, table: string): Promise<boolean> {
   const client = new pg.Client({ connectionString: url });
+  // A connection that is lost while nothing is asked; whatever is asked next says so.
+  client.on('error', () => undefined);
   await client.connect();
   try {
     const { rows } = await client.query<{ found: boolean }>('SELECT to_regclass($1) IS NOT NULL AS found', [table]);
@@ -173,6 +175,8 @@ function personRow(company: Company, index: number) {
 
 async function inTransaction(url: string, schema: string, work: (client: pg.Client) => Promise<void>): Promise<void> {
   const client = new pg.Client({ connectionString: url });
+  // A connection that is lost while nothing is asked; whatever is asked next says so.
+  client.on('error', () => undefined);
   await client.connect();
   try {
     await client.query('BEGIN');
