@@ -114,7 +114,7 @@ class Campaign {
     process.stdout.write(`${describeRound(result)}\n`);
     const sound = result.verdict.violations.length === 0;
     if (!sound) this.keep(world, world.stack, result);
-    writeReport(this.out, reportOf(this.results, this.seed, this.startedMs));
+    writeReport(this.out, reportOf(this.results, this.seed, this.startedMs), this.results);
     return sound;
   }
 

@@ -105,8 +105,13 @@ export function markdown(report: Report): string {
   ].join('\n');
 }
 
-/** Written after each round, so that a run that is ended tells what it had. */
-export function writeReport(folder: string, report: Report): void {
+/** Written after each round, so that a run that is ended tells what it had; `rounds.json` has each round by itself. */
+export function writeReport(folder: string, report: Report, results: readonly RoundResult[]): void {
+  const rounds = results.map((result) => ({
+    ...result,
+    verdict: { ...result.verdict, violations: result.verdict.violations.slice(0, 20) },
+  }));
+  writeFileSync(join(folder, 'rounds.json'), `${JSON.stringify(rounds, null, 1)}\n`);
   writeFileSync(join(folder, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
   writeFileSync(join(folder, 'report.md'), markdown(report));
 }

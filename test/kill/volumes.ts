@@ -10,7 +10,9 @@ export interface Volume {
   readonly folder: string;
   /** Null where we may not mount: why not. */
   readonly fixed: string | null;
-  /** No byte more from now on. */
+  /** What could still be written. */
+  freeKilobytes(): Promise<number>;
+  /** No byte more from now on, but for what is left of a page or two. */
   fill(): Promise<void>;
   empty(): Promise<void>;
 }
@@ -28,16 +30,18 @@ export async function makeVolume(under: string, name: string): Promise<Volume> {
     return { folder, fixed: `mount: ${stderr?.trim() || String(error)}`, ...unfillable(name) };
   }
   await chmod(folder, 0o755);
+  const freeKilobytes = () => kilobytes(folder, 'avail');
   const resize = (size: string) => run('mount', ['-o', `remount,size=${size}`, folder]);
   return {
     folder,
     fixed: null,
+    freeKilobytes,
     fill: async () => {
       // What is there already is the whole of it; servers write on meanwhile, so it may take another try.
       for (let attempt = 0; ; attempt++) {
-        const kilobytes = await usedKilobytes(folder);
+        const used = await kilobytes(folder, 'used');
         try {
-          await resize(`${kilobytes + 4 + attempt * 64}k`);
+          await resize(`${used + 4 + attempt * 64}k`);
           return;
         } catch (error) {
           if (attempt === 20) throw error;
@@ -55,12 +59,12 @@ export async function removeVolume(volume: Volume): Promise<void> {
   await rm(volume.folder, { recursive: true, force: true }).catch(() => undefined);
 }
 
-async function usedKilobytes(folder: string): Promise<number> {
-  const { stdout } = await run('df', ['-k', '--output=used', folder]);
+async function kilobytes(folder: string, what: 'used' | 'avail'): Promise<number> {
+  const { stdout } = await run('df', ['-k', `--output=${what}`, folder]);
   return Number(stdout.trim().split('\n').at(-1));
 }
 
 function unfillable(name: string) {
   const refuse = () => Promise.reject(new Error(`${name} is no file system of its own`));
-  return { fill: refuse, empty: refuse };
+  return { fill: refuse, empty: refuse, freeKilobytes: refuse };
 }
