@@ -23,6 +23,7 @@ import type { StateCodec } from './contract.js';
 import { fromJsonForm, toJsonForm } from './json-form.js';
 import { SharedRow } from './shared-row.js';
 import { stateSchema } from './state-schema.js';
+import { Systems, type AvroSetter } from './systems.js';
 
 /**
  * The decision's records as Avro, under a schema made from the plan and kept in the registry: a message says which one
@@ -118,11 +119,6 @@ class Layout {
     }
     throw new DuologError('STATE_UNREADABLE', 'A record of the state is of a kind that this version does not know.');
   }
-}
-
-interface AvroSetter {
-  readonly system: string;
-  readonly timeMicros: number | null;
 }
 
 interface AvroAttempt extends Omit<Attempt, 'set' | 'expect'> {
@@ -312,43 +308,6 @@ interface MemberPlace {
 }
 
 const NONE: readonly string[] = [];
-
-/** Systems as an enum, whose symbols have to follow Avro's rules. */
-class Systems {
-  private readonly symbols: ReadonlyMap<string, string>;
-  private readonly names: ReadonlyMap<string, string>;
-
-  constructor({ symbols, names }: AvroEnum) {
-    const pairs = symbols.map((symbol, index) => [names?.[index] ?? symbol, symbol] as const);
-    this.symbols = new Map(pairs);
-    this.names = new Map(pairs.map(([name, symbol]) => [symbol, name]));
-  }
-
-  write({ system, timeMicros }: Setter): AvroSetter {
-    return { system: this.symbols.get(system)!, timeMicros };
-  }
-
-  read({ system, timeMicros }: AvroSetter): Setter {
-    return { system: this.names.get(system)!, timeMicros };
-  }
-
-  /** Most groups of a link have the setter of the group before. */
-  readAll(groups: Readonly<Record<string, AvroSetter | null>>): Record<string, Setter> {
-    const setters: Record<string, Setter> = {};
-    let last: AvroSetter | null = null;
-    let setter: Setter | null = null;
-    for (const group in groups) {
-      const next: AvroSetter | null | undefined = groups[group];
-      if (!next) continue;
-      if (last === null || setter === null || next.system !== last.system || next.timeMicros !== last.timeMicros) {
-        setter = this.read(next);
-        last = next;
-      }
-      setters[group] = setter;
-    }
-    return setters;
-  }
-}
 
 function writeHold(hold: Hold): AvroHold {
   const { attempt } = hold;

@@ -265,8 +265,7 @@ describe('rule 8: failures', () => {
   it('a unique violation is released when the row in the way changes', () => {
     const talk = talkOf({ match: [] }).begin();
     talk.insert('erp', 'company', erp('5', 'in the way', 'V1'));
-    talk.settle();
-    talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
+    talk.settle().insert('crm', 'company', crm('1', 'Acme', 'V1'));
     talk.fail('erp', { code: '23505', blockingKey: '5' });
     talk.update('erp', 'company', null, erp('5', 'in the way', 'V2'));
     expect(talk.commands.map(({ system }) => system).sort()).toEqual(['crm', 'erp']);
@@ -275,8 +274,7 @@ describe('rule 8: failures', () => {
   it('a row in the way that has moved since the command was made is tried again once, then held', () => {
     const talk = talkOf({ match: [] }).begin();
     talk.insert('erp', 'company', erp('5', 'in the way', 'V1'));
-    talk.settle();
-    talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
+    talk.settle().insert('crm', 'company', crm('1', 'Acme', 'V1'));
     // Ahead of the outcome in the stream, as a later row of the same transaction is.
     talk.update('erp', 'company', null, erp('5', 'in the way', 'V2'));
     expect(reasons(talk.fail('erp', { code: '23505', blockingKey: '5' }))).toEqual([]);
@@ -287,8 +285,7 @@ describe('rule 8: failures', () => {
   it('and one that has gone meanwhile', () => {
     const talk = talkOf({ match: [] }).begin();
     talk.insert('erp', 'company', erp('5', 'in the way', 'V1'));
-    talk.settle();
-    talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
+    talk.settle().insert('crm', 'company', crm('1', 'Acme', 'V1'));
     talk.delete('erp', 'company', erp('5', 'in the way', 'V1'));
     expect(reasons(talk.fail('erp', { code: '23505', blockingKey: '5' }))).toEqual([]);
     expect(talk.command('erp').operation).toBe('insert');
@@ -297,8 +294,7 @@ describe('rule 8: failures', () => {
   it('nor is one held that would differ by now, though something else stands against it', () => {
     const talk = talkOf().begin();
     talk.insert('erp', 'company', erp('5', 'other', 'V2'));
-    talk.settle();
-    talk.insert('crm', 'company', crm('1', 'bad', 'V1'));
+    talk.settle().insert('crm', 'company', crm('1', 'bad', 'V1'));
     talk.update('crm', 'company', null, crm('1', 'good', 'V1'));
     talk.update('erp', 'company', null, erp('5', 'other', 'V1'));
     expect(reasons(talk.fail('erp'))).toEqual(['erp duplicate']);
@@ -352,8 +348,7 @@ describe('rule 11: key changes', () => {
   it("so does one of our own, whose first half has no command: it is nobody's deletion", () => {
     const talk = talkOf().begin();
     talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
-    talk.settle();
-    talk.update('crm', 'company', null, crm('1', 'Acme 2', 'V1'));
+    talk.settle().update('crm', 'company', null, crm('1', 'Acme 2', 'V1'));
     const { command } = talk.take('erp');
     const before = erp('1000', 'Acme', 'V1');
     const beside = { sync: 'sync', command: null, link: null };
