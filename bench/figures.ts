@@ -34,11 +34,18 @@ export interface Measurement {
   /** Processor time a change of everything else that takes part: both databases and the broker, in microseconds. */
   readonly serversCpuMicrosPerChange: number;
   /** By process of the replicator. */
-  readonly processes: Readonly<Record<string, { readonly cpuMicrosPerChange: number; readonly peakMegabytes: number }>>;
+  readonly processes: Readonly<Record<string, ProcessFigures>>;
   /** The machine's load average when the clock started. */
   readonly load: number;
   /** Why it is not equal, where it is not. */
   readonly problem: string | null;
+}
+
+export interface ProcessFigures {
+  readonly cpuMicrosPerChange: number;
+  readonly peakMegabytes: number;
+  /** Of which pages of mapped files (the state store), which the kernel takes back when it needs them. */
+  readonly mappedMegabytes: number;
 }
 
 /** The value below which this share of the sorted values lies. */

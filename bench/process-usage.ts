@@ -47,18 +47,33 @@ export function treeCpuMicros(root: number): number {
   return sum;
 }
 
-export function residentBytes(pid: number): number {
+interface Resident {
+  readonly all: number;
+  /** Of mapped files, such as the state store: the kernel may take these pages back at any time. */
+  readonly mapped: number;
+}
+
+/** Bytes in memory now. */
+function residentBytes(pid: number): Resident {
   try {
-    return Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]) * PAGE_BYTES;
+    const [, all, mapped] = readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ');
+    return { all: Number(all) * PAGE_BYTES, mapped: Number(mapped) * PAGE_BYTES };
   } catch {
-    return 0;
+    return { all: 0, mapped: 0 };
   }
+}
+
+export interface ProcessUsage {
+  readonly micros: number;
+  readonly peakMegabytes: number;
+  /** Of which mapped files. */
+  readonly mappedMegabytes: number;
 }
 
 /** Watches named processes: what they used since the start of the watch, and the most memory they had together. */
 export class UsageWatch {
   private readonly before: ReadonlyMap<string, number>;
-  private readonly peaks = new Map<string, number>();
+  private readonly peaks = new Map<string, Resident>();
   private peakTogether = 0;
   private readonly timer: NodeJS.Timeout;
 
@@ -69,14 +84,15 @@ export class UsageWatch {
   }
 
   /** Ends the watch. */
-  end(): Readonly<Record<string, { readonly micros: number; readonly peakMegabytes: number }>> {
+  end(): Readonly<Record<string, ProcessUsage>> {
     this.sample();
     clearInterval(this.timer);
     return Object.fromEntries(
-      Object.entries(this.processes).map(([name, pid]) => [
-        name,
-        { micros: cpuMicros(pid) - (this.before.get(name) ?? 0), peakMegabytes: megabytes(this.peaks.get(name) ?? 0) },
-      ]),
+      Object.entries(this.processes).map(([name, pid]) => {
+        const peak = this.peaks.get(name) ?? { all: 0, mapped: 0 };
+        const micros = cpuMicros(pid) - (this.before.get(name) ?? 0);
+        return [name, { micros, peakMegabytes: megabytes(peak.all), mappedMegabytes: megabytes(peak.mapped) }];
+      }),
     );
   }
 
@@ -87,9 +103,9 @@ export class UsageWatch {
   private sample(): void {
     let together = 0;
     for (const [name, pid] of Object.entries(this.processes)) {
-      const bytes = residentBytes(pid);
-      together += bytes;
-      this.peaks.set(name, Math.max(this.peaks.get(name) ?? 0, bytes));
+      const resident = residentBytes(pid);
+      together += resident.all;
+      if (resident.all > (this.peaks.get(name)?.all ?? 0)) this.peaks.set(name, resident);
     }
     this.peakTogether = Math.max(this.peakTogether, together);
   }

@@ -18,9 +18,9 @@ export function watchUsage(servers: Servers, replicator: Replicator): (changes: 
     const used = watch.end();
     const perChange = (micros: number) => Math.round((micros / changes) * 10) / 10;
     const processes = Object.fromEntries(
-      Object.entries(used).map(([name, { micros, peakMegabytes }]) => [
+      Object.entries(used).map(([name, { micros, ...memory }]) => [
         name,
-        { cpuMicrosPerChange: perChange(micros), peakMegabytes },
+        { cpuMicrosPerChange: perChange(micros), ...memory },
       ]),
     );
     return {
