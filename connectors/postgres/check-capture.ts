@@ -32,9 +32,7 @@ export async function checkSlot(
     return [bad('slot', `the replication slot ${name} is somebody else's: ${type}, ${plugin ?? 'no plugin'}`, drop)];
   }
   if (walStatus === 'lost') {
-    return [
-      bad('slot', `the server has removed log that the slot ${name} needed: run duolog resync ${system}`, null),
-    ];
+    return [bad('slot', `the server has removed log that the slot ${name} needed: run duolog resync ${system}`, null)];
   }
   const use = active === 'true' ? 'in use' : 'not in use';
   return [good('slot', `the replication slot ${name} is there, ${use}, and keeps ${retained ?? 'no'} of log`)];

@@ -25,9 +25,8 @@ export async function check(options: { readonly config: string }, output: Output
   const findings = await withSystems(loaded.configuration, async (systems) => {
     const shapes = await Promise.all(systems.map((system) => describeSystem(loaded, system)));
     const compiled = compile(loaded, shapes);
-    const inSystems = await Promise.all(
-      systems.map((system, at) => (shapes[at]?.reached === true ? checkSystem(system, compiled.plans) : [])),
-    );
+    const reached = systems.filter((_system, at) => shapes[at]?.reached === true);
+    const inSystems = await Promise.all(reached.map((system) => checkSystem(system, compiled.plans)));
     const elsewhere = await Promise.all([checkKafka(loaded, compiled.plans), checkRegistry(loaded)]);
     return [
       ...shapes.flatMap(({ findings }) => findings),

@@ -32,8 +32,8 @@ const quickPostgres = { fsync: 'off', full_page_writes: 'off', max_wal_size: '1G
 
 export async function startProofStack(): Promise<Stack> {
   const folder = await temporaryFolder('kill');
-  const ends: (() => Promise<unknown> | unknown)[] = [() => removeFolder(folder)];
-  const keep = <T>(value: T, end: (value: T) => Promise<unknown> | unknown): T => {
+  const ends: (() => unknown)[] = [() => removeFolder(folder)];
+  const keep = <T>(value: T, end: (value: T) => unknown): T => {
     ends.push(() => end(value));
     return value;
   };
