@@ -45,6 +45,12 @@ const SCHEMA = `
   CREATE FUNCTION renumber() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN IF NEW.name = 'skip' THEN RETURN NULL; END IF; NEW.id := NEW.id + 1000; RETURN NEW; END $$;
   CREATE TRIGGER renumber BEFORE INSERT ON renumbered FOR EACH ROW EXECUTE FUNCTION renumber();
+  CREATE TABLE briefly (id bigint PRIMARY KEY, code text UNIQUE);
+  INSERT INTO briefly VALUES (1, 'taken');
+  CREATE SEQUENCE briefly_tries;
+  CREATE FUNCTION briefly_taken() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF nextval('briefly_tries') <= 2 THEN NEW.code := 'taken'; END IF; RETURN NEW; END $$;
+  CREATE TRIGGER briefly BEFORE INSERT ON briefly FOR EACH ROW EXECUTE FUNCTION briefly_taken();
   CREATE TABLE computed (id bigint PRIMARY KEY, price int, twice int GENERATED ALWAYS AS (price * 2) STORED);`;
 
 const SENTINEL = 'S3NT1NEL';
@@ -55,7 +61,9 @@ describe.each(testedPostgres)('failing rows on Postgres %s', (version) => {
 
   beforeAll(async () => {
     fixture = await sinkFixture(version, SCHEMA);
-    const entities = ['company', 'person', 'node', 'guarded', 'late', 'computed'].map((entity) => fixture.plan(entity));
+    const entities = ['company', 'person', 'node', 'guarded', 'late', 'computed', 'briefly'].map((entity) =>
+      fixture.plan(entity),
+    );
     entities.push(fixture.plan('renumbered', { generatesKey: true }));
     sink = await fixture.opened(...(await Promise.all(entities)));
   });
@@ -173,6 +181,12 @@ describe.each(testedPostgres)('failing rows on Postgres %s', (version) => {
       { status: 'failed', code: '02000' },
       { status: 'applied' },
     ]);
+  });
+
+  test('a unique constraint whose blocking row has gone before it could be named is tried once more', async () => {
+    const outcomes = await apply(sink, [insert('briefly', { id: 2, code: 'free' }, [], '2')]);
+    expect(statuses(outcomes)).toEqual(['applied']);
+    expect(await fixture.sql('SELECT code FROM briefly WHERE id = 2')).toEqual([{ code: 'free' }]);
   });
 
   // Codes that mean trouble of the server when the server itself says them.

@@ -87,13 +87,19 @@ export class Isolation {
     const sets = [...knots, ...ofOneConstraint(candidates), candidates, ...waiting.map((row) => [row])];
     for (const rows of sets) {
       const left = rows.filter((row) => !passed.has(row));
-      const isTried = left.length === 1 && this.answers.outcomes.size === left[0]!.answeredBefore;
+      const isTried = left.length === 1 && this.hasNothingChanged(left[0]!);
       if (left.length === 0 || isTried || performance.now() > this.deadline) continue;
       const error = await this.attempt(left.map(({ queued }) => queued));
       if (error === null) for (const row of left) passed.add(row);
       else for (const row of left) row.answeredBefore = this.answers.outcomes.size;
     }
     return failed.filter((row) => !passed.has(row));
+  }
+
+  /** Since the row was tried last, as far as we know: the row in the way may have gone before it could be named. */
+  private hasNothingChanged({ error, blockingKey: key, answeredBefore }: FailedRow): boolean {
+    const isNamed = key !== null || describe(error).code !== '23505';
+    return isNamed && this.answers.outcomes.size === answeredBefore;
   }
 
   private async failedRow(queued: QueuedCommand, error: unknown): Promise<FailedRow> {
