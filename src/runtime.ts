@@ -66,7 +66,7 @@ export interface DuologStatus {
   readonly rest: Readonly<Record<string, StreamRest | null>>;
 }
 
-const STOP_WITHIN_MS = 9_000;
+const STOP_WITHIN_MS = 8_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
 
