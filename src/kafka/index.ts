@@ -66,8 +66,9 @@ class KafkaLog implements Log {
     topic: string,
     offset: number,
     onRecords: (records: readonly LogRecord[]) => void | Promise<void>,
+    signal?: AbortSignal,
   ): Promise<number> {
-    return readToEnd(this.client, topic, offset, onRecords);
+    return readToEnd(this.client, topic, offset, onRecords, signal);
   }
 
   async bounds(topic: string): Promise<{ readonly earliest: number; readonly end: number }> {

@@ -29,6 +29,7 @@ export async function readToEnd(
   topic: string,
   offset: number,
   onRecords: (records: readonly LogRecord[]) => void | Promise<void>,
+  signal?: AbortSignal,
 ): Promise<number> {
   const doing = `reading ${topic} to its end`;
   const cluster = await client.cluster().catch((error: unknown) => {
@@ -42,7 +43,7 @@ export async function readToEnd(
       throw asDuologError(error, doing);
     });
     if (offset < earliest || offset > highWatermark) throw outOfRangeError(topic, offset, { earliest, highWatermark });
-    return await readUntil(cluster, { topic, offset, end: highWatermark }, onRecords);
+    return await readUntil(cluster, { topic, offset, end: highWatermark }, onRecords, signal);
   } finally {
     await withinPatience(cluster.disconnect());
   }
@@ -52,6 +53,7 @@ async function readUntil(
   cluster: Cluster,
   range: { readonly topic: string; readonly offset: number; readonly end: number },
   onRecords: (records: readonly LogRecord[]) => void | Promise<void>,
+  signal: AbortSignal | undefined,
 ): Promise<number> {
   const { topic, end } = range;
   let next = range.offset;
@@ -60,6 +62,8 @@ async function readUntil(
   let fetching = next < end ? fetchOne(cluster, topic, next) : null;
   while (fetching !== null) {
     const { records, nextOffset, stableOffset } = await fetching;
+    // Nothing is under way here. What is held back may only be let go by whoever breaks this off.
+    signal?.throwIfAborted();
     if (nextOffset > next) progressMs = performance.now();
     else if (performance.now() - progressMs > STANDSTILL_MS) throw heldBack(topic, stableOffset, end);
     // Compaction may have taken everything behind the last batch: a lone fetch that stays empty says so, for it always

@@ -105,6 +105,8 @@ export interface Log {
     topic: string,
     offset: number,
     onRecords: (records: readonly LogRecord[]) => void | Promise<void>,
+    /** Breaks off, with the signal's reason; what was handed out stays. */
+    signal?: AbortSignal,
   ): Promise<number>;
   /** The first offset there is, and the one behind everything readable: a commit shows there a moment after its acknowledgement. */
   bounds(topic: string): Promise<{ readonly earliest: number; readonly end: number }>;

@@ -53,7 +53,7 @@ export class Changelog {
    * Drops what Kafka may not have and reads the changelog to its end. `birth` is what the stream task last said of
    * itself; a local store of another birth, cluster or time is thrown away first.
    */
-  async catchUp(birth: string | null): Promise<void> {
+  async catchUp(birth: string | null, signal?: AbortSignal): Promise<void> {
     const { log, topic, onRebuild } = this.options;
     const { codec, store, cluster } = (this.opened ??= await this.open());
     store.discard();
@@ -62,10 +62,11 @@ export class Changelog {
       onRebuild?.(reason);
       store.clear();
     }
-    const end = await log.readToEnd(topic, store.changelogOffset, async (records) => {
+    const onRecords = async (records: readonly LogRecord[]) => {
       await codec.prepare(records.map(({ value }) => value));
       store.restore(records.map(change), records.at(-1)!.offset + 1);
-    });
+    };
+    const end = await log.readToEnd(topic, store.changelogOffset, onRecords, signal);
     if (end > store.changelogOffset) store.restore([], end);
   }
 

@@ -127,7 +127,7 @@ export class Places {
         this.streams.set(plan.name, task);
         return task;
       },
-      standBy: async () => changelog.catchUp(await births.read()),
+      standBy: async (over) => changelog.catchUp(await births.read(over), over),
       onRunning: (running) => {
         const count = () => countHolds(changelog.store);
         if (running) this.holds.set(plan.name, count);

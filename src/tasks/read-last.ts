@@ -1,5 +1,6 @@
 import { Decoder, type Decoded } from '../avro/codec.js';
 import { heartbeatOf, keyOf } from '../avro/progress-codec.js';
+import type { LogRecord } from '../log/contract.js';
 import type { TaskContext } from './task.js';
 
 /** What the last message of a compacted topic under this key says, or null where there is none. */
@@ -44,15 +45,16 @@ export class BirthReader {
     this.key = syncHeartbeatKey(sync);
   }
 
-  async read(): Promise<string | null> {
+  async read(signal?: AbortSignal): Promise<string | null> {
     const { log, topics } = this.context;
-    this.offset = await log.readToEnd(topics.heartbeat(), this.offset, async (records) => {
+    const onRecords = async (records: readonly LogRecord[]) => {
       await this.decoder.prepare(records.flatMap(({ key, value }) => [key, value]));
       for (const { key, value } of records) {
         if (key === null || value === null || keyOf(this.decoder.decode(key)) !== this.key) continue;
         this.birth = heartbeatOf(this.decoder.decode(value)).birth;
       }
-    });
+    };
+    this.offset = await log.readToEnd(topics.heartbeat(), this.offset, onRecords, signal);
     return this.birth;
   }
 }

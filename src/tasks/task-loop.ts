@@ -23,7 +23,7 @@ export interface TaskLoopOptions {
   readonly clock: Clock;
   readonly createTask: () => Task;
   /** What a standby does again and again while another process holds the lease. */
-  readonly standBy?: () => Promise<void>;
+  readonly standBy?: (over: AbortSignal) => Promise<void>;
   readonly onChange?: (status: TaskStatus) => void;
   readonly pauses?: TaskPauses;
 }
@@ -130,7 +130,7 @@ export class TaskLoop {
     acquiring.then(over, over);
     while (!acquired.signal.aborted) {
       // A standby that cannot read is no reason to give up: opening says what is wrong.
-      await standBy().catch(() => undefined);
+      await standBy(acquired.signal).catch(() => undefined);
       await clock.pause(this.pauses.standByMs, acquired.signal);
     }
     return acquiring;
