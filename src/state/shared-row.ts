@@ -17,8 +17,7 @@ interface SharedColumn {
 
 /**
  * A member's row beside the canonical record of its link: a value that is the canonical's is written once, there. It
- * makes a link half as long, which every copy of it pays for (the changelog, the network, the local store): a fifth of
- * the stream task's time.
+ * makes a change a quarter shorter on Kafka, and with it the local store (bench/README.md).
  */
 export class SharedRow {
   private readonly columns: readonly SharedColumn[];
