@@ -260,6 +260,9 @@ export class PostgresSink implements Sink {
       case 'again':
         await pause(attempt * 10);
         return attempt < 3 ? 'careful' : 'isolate';
+      case 'internal':
+        await pause(attempt * 10);
+        return attempt < 3 ? manner : 'isolate';
       case 'locked':
         return manner === 'fast' ? 'careful' : 'isolate';
       case 'setup':

@@ -190,7 +190,7 @@ describe.each(testedPostgres)('failing rows on Postgres %s', (version) => {
   });
 
   // Codes that mean trouble of the server when the server itself says them.
-  test.each(['XX000', '53100', '58030', '25006', '08006', '57P01'])(
+  test.each(['XX000', '53100', '58030', '25006', '08006', '57P01', '40001', '40P01', '55P03'])(
     'a trigger that raises %s fails its own row, the rest is written',
     async (code) => {
       const outcomes = await apply(sink, [

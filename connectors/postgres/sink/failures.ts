@@ -8,19 +8,21 @@ import { CONDITIONS } from './sqlstates.js';
  * - lost: there is no connection any more
  * - locked: somebody holds a row that was waited for
  * - again: deadlock or serialization, the whole transaction may be tried again
+ * - internal: the server met what it did not expect: a passing one may be tried again, another is the row's
  * - server: nothing to do with a row; the server is short of something
  * - setup: a right, a table or a column is missing, or a trigger's statement is wrong
  * - row: the row itself is at fault
  */
-export type FailureKind = 'lost' | 'locked' | 'again' | 'server' | 'setup' | 'row';
+export type FailureKind = 'lost' | 'locked' | 'again' | 'internal' | 'server' | 'setup' | 'row';
 
 export function failureKind(error: unknown): FailureKind {
   if (!(error instanceof pg.DatabaseError) || error.code === undefined) return 'lost';
   if (error.severity === 'FATAL' || error.severity === 'PANIC') return 'lost';
   const { code } = error;
+  if (isRaised(error)) return 'row';
   if (code === '55P03') return 'locked';
   if (code === '40001' || code === '40P01') return 'again';
-  if (isRaised(error)) return 'row';
+  if (code === 'XX000') return 'internal';
   if (/^(08|57P0)/.test(code)) return 'lost';
   if (/^(53|58|25|XX00[12])/.test(code)) return 'server';
   // A column has another type now: a new session makes new statements.
@@ -31,8 +33,8 @@ export function failureKind(error: unknown): FailureKind {
 }
 
 /** A function's own words, about the row: it may use any code, also those of a server in trouble. */
-function isRaised({ routine, code }: pg.DatabaseError): boolean {
-  return routine === 'exec_stmt_raise' || code === 'XX000';
+function isRaised({ routine }: pg.DatabaseError): boolean {
+  return routine === 'exec_stmt_raise';
 }
 
 /**

@@ -137,5 +137,5 @@ export class Isolation {
 /** Whether an error concerns the rows of a part, so that the transaction can go on without it. */
 function isolable(error: unknown): boolean {
   const kind = failureKind(error);
-  return kind === 'row' || kind === 'locked' || kind === 'setup';
+  return kind === 'row' || kind === 'internal' || kind === 'locked' || kind === 'setup';
 }
