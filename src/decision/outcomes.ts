@@ -97,6 +97,9 @@ function takeImageMet(
   noteRow(turn, link, system, member);
 }
 
+/** SQLSTATE: other rows refer to the row. */
+const REFERRED_TO = /^23(503|001)$/;
+
 /** Rule 8: held by what was tried; a unique violation names the row in the way. */
 function failed(
   turn: Turn,
@@ -107,8 +110,7 @@ function failed(
   outcome: Outcome & { readonly status: 'failed' },
 ): void {
   if (hasMovedSince(turn, link, system, command, outcome.blockingKey)) return;
-  const isHeldByChildren =
-    command.operation === 'delete' && outcome.constraint !== null && outcome.blockingKey === null;
+  const isHeldByChildren = command.operation === 'delete' && REFERRED_TO.test(outcome.code);
   const obstacle = {
     reason: isHeldByChildren ? ('children-exist' as const) : ('failed' as const),
     group: null,

@@ -76,8 +76,9 @@ export function confirmByRow(
   }
   const seen = member.seen!;
   const { set } = command;
-  const isShown = (column: string) => set[column] !== seen[column] && after?.[column] === set[column];
-  if (after === null || !Object.keys(set).some(isShown)) return false;
+  const written = Object.keys(set).filter((column) => set[column] !== seen[column]);
+  // All of it: where a part is shown, somebody may have written the same there, and nothing was carried out.
+  if (after === null || written.length === 0 || !written.every((column) => after[column] === set[column])) return false;
   finishCommand(turn, link, system, member);
   confirm(turn, link, system, member, command, member.key!, { ...seen, ...set });
   return false;

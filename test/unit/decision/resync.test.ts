@@ -62,6 +62,23 @@ describe('an update whose outcome was lost', () => {
     expect(talk.link('erp', 'company', '7').canonical['name']).toBe('Acme Limited');
   });
 
+  it('was not, where the row shows only a part of it: somebody wrote the same there, and nothing is lost (I10)', () => {
+    const talk = new Conversation(plan);
+    talk.snapshot('crm', 'company', [crm('1', 'Acme', 'V1', 'Bonn')]);
+    talk.snapshot('erp', 'company', [erp('7', 'Acme', 'V1', 'Bonn')]);
+    talk.settle();
+    talk.update('erp', 'company', null, erp('7', 'Acme Ltd', 'V1', 'Kiel'));
+    talk.take('crm');
+    // Not carried out; a person in the crm gave it the same name.
+    resync(talk, [crm('1', 'Acme Ltd', 'V1', 'Bonn')]);
+    expect(talk.link('erp', 'company', '7').canonical['city']).toBe('Kiel');
+    expect(talk.command('crm')).toMatchObject({ again: true, set: { crm_name: 'Acme Ltd', crm_city: 'Kiel' } });
+    talk.refuse('crm', crm('1', 'Acme Ltd', 'V1', 'Bonn'), '1');
+    talk.settle();
+    expect(talk.seen('crm', 'company', '1')).toMatchObject({ crm_name: 'Acme Ltd', crm_city: 'Kiel' });
+    expect(talk.seen('erp', 'company', '7')).toMatchObject({ erp_name: 'Acme Ltd', erp_city: 'Kiel' });
+  });
+
   it('and what the row shows beyond it is an edit made knowing it', () => {
     const talk = withUpdateInFlight();
     talk.take('crm');
