@@ -14,12 +14,12 @@ import { type Broker, type Cluster, GROUP_COORDINATOR, type GroupMember } from '
  */
 export function leaseOf(client: Client, group: string): Lease {
   return {
-    acquire: async (signal) => {
+    acquire: async (signal, onElsewhere) => {
       signal.throwIfAborted();
       const cluster = await client.cluster().catch((error: unknown) => {
         throw asDuologError(error, `joining the group ${group}`);
       });
-      return new Member(client, cluster, group).acquire(signal);
+      return new Member(client, cluster, group, onElsewhere).acquire(signal);
     },
   };
 }
@@ -54,6 +54,7 @@ class Member {
     readonly client: Client,
     readonly cluster: Cluster,
     readonly group: string,
+    readonly onElsewhere: (() => void) | undefined,
   ) {
     this.#sessionMs = client.settings.sessionTimeoutMs;
     this.#heartbeatMs = Math.min(500, this.#sessionMs / 6);
@@ -116,6 +117,7 @@ class Member {
     });
     this.#signOfLife();
     if (isHolder(memberAssignment)) this.#gain();
+    else if (this.#phase === 'standing-by') this.onElsewhere?.();
     else this.#lose('the group gave it to another member');
   }
 

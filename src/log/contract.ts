@@ -65,8 +65,8 @@ export interface LogReader {
 
 /** The right to run a task, given by a consumer group of its own: one member has it, the others stand by. */
 export interface Lease {
-  /** Resolves when this process holds the task; rejects when the signal aborts. */
-  acquire(signal: AbortSignal): Promise<Tenure>;
+  /** Resolves when this process holds the task; rejects when the signal aborts. Calls `onElsewhere` when another has it. */
+  acquire(signal: AbortSignal, onElsewhere?: () => void): Promise<Tenure>;
 }
 
 export interface Tenure {

@@ -9,12 +9,11 @@ interface Entry {
 
 interface TaskLag {
   readonly bySystem: Map<string, Entry>;
-  /** Since when the task has been without its lease here. */
-  awaySinceMs: number | null;
+  /** Its last life ended with an error, and it has not worked since. */
+  inTrouble: boolean;
+  /** Another process has the task, or none should. */
+  away: boolean;
 }
-
-/** A lease that is free comes within seconds; after so long another process had it, and what we knew is old. */
-const ELSEWHERE_AFTER_MS = 30_000;
 
 /**
  * How far each task is behind. A task that works tells it; one in trouble was last known to have caught up when the
@@ -34,23 +33,28 @@ export class Lag {
 
   phase(task: TaskLabels, phase: TaskPhase): void {
     const lag = this.of(task);
-    const nowMs = this.nowMs();
-    if (phase === 'waiting' || phase === 'stopped') {
-      lag.awaySinceMs ??= nowMs;
-      return;
-    }
-    if (lag.awaySinceMs !== null && nowMs - lag.awaySinceMs > ELSEWHERE_AFTER_MS) lag.bySystem.clear();
-    lag.awaySinceMs = null;
+    // One in trouble waits for its lease because nobody can have it, until somebody is known to.
+    lag.away = phase === 'stopped' || (phase === 'waiting' && (lag.away || !lag.inTrouble));
+    if (phase === 'running') lag.inTrouble = false;
     if (phase !== 'pausing' && phase !== 'failed') return;
+    lag.inTrouble = true;
     // Its first life may have ended before it could tell anything.
     if (lag.bySystem.size === 0) this.behind(task, task.system, null);
-    for (const entry of lag.bySystem.values()) entry.sinceMicros ??= nowMs * 1000;
+    for (const entry of lag.bySystem.values()) entry.sinceMicros ??= this.nowMs() * 1000;
+  }
+
+  /** Another process has the task: what we knew of it is old. */
+  elsewhere(task: TaskLabels): void {
+    const lag = this.of(task);
+    lag.away = true;
+    lag.inTrouble = false;
+    lag.bySystem.clear();
   }
 
   *seconds(): Generator<{ readonly labels: TaskLabels; readonly seconds: number }> {
     const nowSeconds = this.nowMs() / 1000;
-    for (const { awaySinceMs, bySystem } of this.tasks.values()) {
-      if (awaySinceMs !== null) continue;
+    for (const { away, bySystem } of this.tasks.values()) {
+      if (away) continue;
       for (const { labels, sinceMicros } of bySystem.values()) {
         yield { labels, seconds: sinceMicros === null ? 0 : Math.max(0, nowSeconds - sinceMicros / 1e6) };
       }
@@ -60,7 +64,7 @@ export class Lag {
   private of({ stage, sync, system }: TaskLabels): TaskLag {
     const name = `${stage}/${sync}/${system}`;
     let lag = this.tasks.get(name);
-    if (lag === undefined) this.tasks.set(name, (lag = { bySystem: new Map(), awaySinceMs: null }));
+    if (lag === undefined) this.tasks.set(name, (lag = { bySystem: new Map(), inTrouble: false, away: false }));
     return lag;
   }
 }

@@ -136,6 +136,11 @@ export class DuologMetrics {
     this.deferred.remove({ sync, system });
   }
 
+  /** Another process has the task: how far it is behind is told there. */
+  taskElsewhere(labels: TaskLabels): void {
+    this.lag.elsewhere(labels);
+  }
+
   taskRestarted(labels: TaskLabels): void {
     this.restarts.inc({ ...labels });
   }

@@ -167,9 +167,10 @@ export class Places {
       if (status.error !== null && status.error !== before?.error) this.report(name, status, status.error);
       before = status;
     };
+    const onElsewhere = () => metrics.taskElsewhere(labels);
     const { onRunning: _onRunning, ...loop } = task;
     const lease = context.log.lease(`${context.prefix}.${group}`);
-    this.loops.push(new TaskLoop({ ...loop, name, lease, clock: context.clock, onChange }));
+    this.loops.push(new TaskLoop({ ...loop, name, lease, clock: context.clock, onChange, onElsewhere }));
   }
 
   /** The task's edge: each error is logged here, once. */

@@ -25,6 +25,8 @@ export interface TaskLoopOptions {
   /** What a standby does again and again while another process holds the lease. */
   readonly standBy?: (over: AbortSignal) => Promise<void>;
   readonly onChange?: (status: TaskStatus) => void;
+  /** Another process has the lease. */
+  readonly onElsewhere?: () => void;
   readonly pauses?: TaskPauses;
 }
 
@@ -122,8 +124,8 @@ export class TaskLoop {
 
   /** Waits for the lease; meanwhile the standby does its work, and has finished it before the lease is used. */
   private async acquire(): Promise<Tenure> {
-    const { lease, standBy, clock } = this.options;
-    const acquiring = lease.acquire(this.stopping.signal);
+    const { lease, standBy, onElsewhere, clock } = this.options;
+    const acquiring = lease.acquire(this.stopping.signal, onElsewhere);
     if (standBy === undefined) return acquiring;
     const acquired = new AbortController();
     const over = () => acquired.abort();

@@ -44,14 +44,17 @@ describe('metrics', () => {
       nowMs += 10_000;
       expect(await lag()).toBe(String(round * 10));
       expect(await metrics.registry.metrics()).toMatch(/^duolog_commands_in_flight\{.*\} 3$/m);
-      enter('waiting');
-      expect(await lag()).toBeUndefined();
-      enter('opening');
-      expect(await lag()).toBe(String(round * 10));
+      for (const phase of ['waiting', 'opening'] as const) {
+        enter(phase);
+        expect(await lag()).toBe(String(round * 10));
+      }
       stage.inFlight(3);
     }
     enter('waiting');
     expect(await metrics.registry.metrics()).not.toContain('duolog_commands_in_flight{');
+    expect(await lag()).toBe('30');
+    metrics.taskElsewhere(LABELS);
+    expect(await lag()).toBeUndefined();
     nowMs += 3_600_000;
     enter('opening');
     expect(await lag()).toBeUndefined();
