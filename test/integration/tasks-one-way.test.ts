@@ -73,21 +73,18 @@ describe('an opening that breaks off', () => {
   });
 
   it('is begun again: at each step of each task, a first snapshot included', async () => {
-    armFailPoints(
-      FAIL_POINTS.filter((point) => /\.open\.|snapshot/.test(point))
-        .map((point) => `${point}=throw`)
-        .join(','),
-    );
+    const points = FAIL_POINTS.filter((point) => /\.open\.|snapshot/.test(point));
+    armFailPoints(points.map((point) => `${point}=throw`).join(','));
     const duolog = await pair.start();
     await pair.equal();
     const { tasks } = duolog.status();
     const ofStage = (stage: string) =>
       tasks.filter(({ name }) => name.startsWith(stage)).reduce((sum, { restarts }) => sum + restarts, 0);
-    // Each point breaks off whoever passes it first: both of the stream's, the fence and the chunk of a source.
-    expect({ source: ofStage('source'), stream: ofStage('stream'), sink: ofStage('sink') }).toEqual({
-      source: 2,
-      stream: 2,
-      sink: 1,
-    });
+    // Each point breaks off whoever passes it first, once.
+    for (const stage of ['source', 'stream', 'sink']) {
+      const ofThis = points.filter((point) => point.startsWith(`${stage}.`)).length;
+      expect(ofThis).toBeGreaterThan(0);
+      expect({ stage, restarts: ofStage(stage) }).toEqual({ stage, restarts: ofThis });
+    }
   });
 });

@@ -96,7 +96,17 @@ class Accounts {
     const { system, entity } = change;
     const row = this.table(system, entity).rows.get(key);
     if (!row || !isPresent(entity.systems[system]!, row)) return false;
-    return same(field, fieldOf(entity, system, field.name, row), value);
+    const now = fieldOf(entity, system, field.name, row);
+    return same(field, now, value) || (field.kind === 'reference' && this.isSameParent(system, field.name, now, value));
+  }
+
+  /** A reference stands where it names the same thing under another key: the one that it was made again with. */
+  private isSameParent(system: string, parent: string, left: Value, right: Value): boolean {
+    if (left === null || right === null) return false;
+    const [ofLeft, ofRight] = [left, right].map((key) => [
+      ...(this.final.linksOfRecord.get(recordName(system, parent, String(key)))?.keys() ?? []),
+    ]);
+    return ofLeft!.some((link) => ofRight!.includes(link));
   }
 
   private keyAtTheEnd(change: RecordChange): string {
