@@ -19,9 +19,9 @@ export function failureKind(error: unknown): FailureKind {
   if (!(error instanceof pg.DatabaseError) || error.code === undefined) return 'lost';
   if (error.severity === 'FATAL' || error.severity === 'PANIC') return 'lost';
   const { code } = error;
+  if (code === '40001' || code === '40P01') return 'again';
   if (isRaised(error)) return 'row';
   if (code === '55P03') return 'locked';
-  if (code === '40001' || code === '40P01') return 'again';
   if (code === 'XX000') return 'internal';
   if (/^(08|57P0)/.test(code)) return 'lost';
   if (/^(53|58|25|XX00[12])/.test(code)) return 'server';
@@ -33,8 +33,8 @@ export function failureKind(error: unknown): FailureKind {
 }
 
 /** A function's own words, about the row: it may use any code, also those of a server in trouble. */
-function isRaised({ routine }: pg.DatabaseError): boolean {
-  return routine === 'exec_stmt_raise';
+export function isRaised(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.routine === 'exec_stmt_raise';
 }
 
 /**

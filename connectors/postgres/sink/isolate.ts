@@ -2,7 +2,7 @@ import type { QueuedCommand } from '../../../src/connector/contract.js';
 import { Answers } from './answers.js';
 import { blockingKey, guiltyColumn, neededRow } from './blame.js';
 import type { GroupForms } from './command-group.js';
-import { describe, failureKind } from './failures.js';
+import { describe, failureKind, isRaised } from './failures.js';
 import { type FailedRow, knotsOf, ofOneConstraint } from './knots.js';
 import type { Session } from './session.js';
 import type { TargetTable } from './target-table.js';
@@ -137,5 +137,7 @@ export class Isolation {
 /** Whether an error concerns the rows of a part, so that the transaction can go on without it. */
 function isolable(error: unknown): boolean {
   const kind = failureKind(error);
+  // A function that asks for another try has had several by now.
+  if (kind === 'again') return isRaised(error);
   return kind === 'row' || kind === 'internal' || kind === 'locked' || kind === 'setup';
 }
