@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { removeFolder, temporaryFolder } from '../../deploy/dev/guardian.js';
 import { javaCommand } from '../../deploy/dev/jars.js';
+import { consoleLogging } from '../../deploy/dev/kafka.js';
 import { endOf, freePorts, ServerProcess } from '../../deploy/dev/process.js';
 import { type Equality, untilEqual } from '../equality.js';
 import { commitLatencies } from '../latency.js';
@@ -40,7 +41,7 @@ export class Debezium implements Replicator {
     const file = join(this.folder, 'worker.properties');
     const log4j = join(this.folder, 'log4j2.properties');
     await writeFile(file, workerSettings(this.servers, { port: port ?? 0, plugins: jars.plugins }));
-    await writeFile(log4j, LOG4J);
+    await writeFile(log4j, consoleLogging);
     this.worker = new ServerProcess({
       name: 'Kafka Connect',
       command: javaCommand(),
@@ -135,12 +136,3 @@ interface ConnectorStatus {
   readonly connector: { readonly state: string };
   readonly tasks: readonly { readonly state: string }[];
 }
-
-const LOG4J = `status = error
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d %-5p %c{1}: %m%n
-rootLogger.level = warn
-rootLogger.appenderRef.console.ref = console
-`;

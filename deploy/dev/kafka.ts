@@ -110,7 +110,7 @@ class Broker implements LocalKafka {
     };
     const lines = Object.entries(all).map(([name, value]) => `${name}=${value}`);
     await writeFile(this.#settingsFile, `${lines.join('\n')}\n`);
-    await writeFile(join(this.folder, 'log4j2.properties'), log4j);
+    await writeFile(join(this.folder, 'log4j2.properties'), consoleLogging);
     const cluster = randomBytes(16).toString('base64url');
     // One argument: an id that begins with a dash would be taken for an option.
     const format = ['kafka.tools.StorageTool', 'format', `--cluster-id=${cluster}`, '-c', this.#settingsFile];
@@ -170,7 +170,8 @@ class Broker implements LocalKafka {
   }
 }
 
-const log4j = `status = error
+/** What a Java server of ours logs: warnings, to its standard output. */
+export const consoleLogging = `status = error
 appender.console.type = Console
 appender.console.name = console
 appender.console.layout.type = PatternLayout

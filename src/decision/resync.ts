@@ -9,6 +9,7 @@ import type { SystemIndex } from './plan-index.js';
 import { absentRows } from './reconcile.js';
 import { noteRow, touchParents } from './references.js';
 import { completeRow } from './rows.js';
+import { tellSink } from './send.js';
 import type { InFlight, WaitingRecord } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 import { recordsWaiting, takeWaiting } from './waiting.js';
@@ -179,22 +180,8 @@ function showsMost(system: SystemIndex, row: Row, set: Row): boolean {
 /** The same id, values, expectation and guard. */
 function askAgain(turn: Turn, link: LinkDraft, system: SystemIndex, command: InFlight): void {
   const { command: id, operation, key, set, expect } = command;
-  turn.outputs.push({
-    kind: 'command',
-    system: system.system,
-    command: {
-      id,
-      link: link.id,
-      entity: link.entity,
-      operation,
-      key,
-      set,
-      expect,
-      absent: operation === 'insert' ? absentRows(system, set) : [],
-      madeAtMicros: turn.timeMicros,
-      again: true,
-    },
-  });
+  const absent = operation === 'insert' ? absentRows(system, set) : [];
+  tellSink(turn, link, system, { id, operation, key, set, expect, absent, again: true });
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Command } from '../connector/contract.js';
 import type { Row } from '../model/value.js';
 import { setObstacles } from './holds.js';
 import { matchOfRow } from './project.js';
@@ -45,19 +46,16 @@ export function send(
     setters: {},
   };
   turn.changed(link);
-  turn.outputs.push({
-    kind: 'command',
-    system: system.system,
-    command: {
-      id,
-      link: link.id,
-      entity: link.entity,
-      operation,
-      key,
-      set,
-      expect,
-      absent: order.absent,
-      madeAtMicros: turn.timeMicros,
-    },
-  });
+  tellSink(turn, link, system, { id, operation, key, set, expect, absent: order.absent });
+}
+
+/** Puts a command that is in flight to its system's sink. */
+export function tellSink(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  order: Omit<Command, 'link' | 'entity' | 'madeAtMicros'>,
+): void {
+  const command = { ...order, link: link.id, entity: link.entity, madeAtMicros: turn.timeMicros };
+  turn.outputs.push({ kind: 'command', system: system.system, command });
 }

@@ -2,6 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
+import { expect } from 'vitest';
+import { eventually } from '../support/eventually.js';
 import { freshDatabase, stack, uniquePrefix } from '../support/shared.js';
 import { spawnDuolog } from '../support/duolog-process.js';
 
@@ -14,6 +16,10 @@ export interface CompanyPair {
   readonly erp: pg.Client;
   /** Writes the configuration anew. */
   configure(change: (text: string) => string): Promise<void>;
+  /** Names of the companies on both sides. */
+  names(): Promise<{ readonly crm: readonly string[]; readonly erp: readonly string[] }>;
+  /** Waits until both sides show the same names. */
+  equal(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -65,6 +71,18 @@ export async function companyPair(): Promise<CompanyPair> {
   const prefix = uniquePrefix();
   const [crm, erp] = await Promise.all([connected(crmDatabase.url, CRM), connected(erpDatabase.url, ERP)]);
   await writeFile(file, configuration(prefix));
+  const names = async () => {
+    const [left, right] = await Promise.all([
+      crm.query<{ name: string }>('SELECT comp_name AS name FROM company ORDER BY 1'),
+      erp.query<{ name: string }>('SELECT name FROM customer ORDER BY 1'),
+    ]);
+    return { crm: left.rows.map(({ name }) => name), erp: right.rows.map(({ name }) => name) };
+  };
+  const areEqual = async () => {
+    const now = await names();
+    expect(now.crm).toEqual(now.erp);
+    return true;
+  };
   return {
     prefix,
     file,
@@ -76,6 +94,8 @@ export async function companyPair(): Promise<CompanyPair> {
     },
     crm,
     erp,
+    names,
+    equal: async () => void (await eventually(areEqual, { what: 'both sides to be equal', timeoutMs: 60_000 })),
     configure: (change) => writeFile(file, change(configuration(prefix))),
     close: async () => {
       await Promise.all([crm.end(), erp.end()]);

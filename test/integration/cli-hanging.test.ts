@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startKafka, type LocalKafka } from '../../deploy/dev/kafka.js';
 import { spawnDuolog } from '../support/duolog-process.js';
-import { eventually } from '../support/eventually.js';
 import { companyPair, type CompanyPair } from './cli-fixture.js';
 
 let pair: CompanyPair;
@@ -20,20 +19,8 @@ const LEAVES_WITHIN_MS = 10_000 + 2_000;
 
 it('leaves within ten seconds of SIGTERM also where a broker hangs, and loses nothing by it', async () => {
   const env = { ...pair.env, KAFKA_BROKERS: kafka.brokers.join(',') };
-  const equal = () =>
-    eventually(
-      async () => {
-        const [crm, erp] = await Promise.all([
-          pair.crm.query('SELECT comp_name AS name FROM company ORDER BY 1'),
-          pair.erp.query('SELECT name FROM customer ORDER BY 1'),
-        ]);
-        expect(crm.rows).toEqual(erp.rows);
-        return true;
-      },
-      { timeoutMs: 60_000 },
-    );
   const first = await spawnDuolog(pair.file, ['run'], env);
-  await equal();
+  await pair.equal();
   await kafka.kill('SIGSTOP');
   await pair.erp.query(`UPDATE customer SET name = 'Changed while the broker hung' WHERE id = 'C1'`);
   const askedMs = Date.now();
@@ -43,7 +30,7 @@ it('leaves within ten seconds of SIGTERM also where a broker hangs, and loses no
   expect([0, 3]).toContain(code);
   await kafka.kill('SIGCONT');
   const second = await spawnDuolog(pair.file, ['run'], env);
-  await equal();
+  await pair.equal();
   expect((await pair.crm.query(`SELECT FROM company WHERE comp_name LIKE 'Changed%'`)).rowCount).toBe(1);
   expect(await second.stop()).toBe(0);
 }, 180_000);

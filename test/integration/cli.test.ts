@@ -12,14 +12,6 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => pair.close());
 
-async function names(): Promise<{ readonly crm: readonly string[]; readonly erp: readonly string[] }> {
-  const [crm, erp] = await Promise.all([
-    pair.crm.query<{ name: string }>('SELECT comp_name AS name FROM company ORDER BY 1'),
-    pair.erp.query<{ name: string }>('SELECT name FROM customer ORDER BY 1'),
-  ]);
-  return { crm: crm.rows.map(({ name }) => name), erp: erp.rows.map(({ name }) => name) };
-}
-
 interface Observed {
   readonly entities: readonly { readonly examples: readonly { readonly kind: string; readonly text: string }[] }[];
   readonly remains: readonly { readonly system: string; readonly statement: string }[];
@@ -65,7 +57,7 @@ describe('duolog on two real databases', () => {
   });
 
   it('run --observe says what it would do and writes to no table', async () => {
-    const before = await names();
+    const before = await pair.names();
     const { code, text } = await duolog(pair, 'run', '--observe', '--json');
     expect(code, text).toBe(0);
     const { entities, remains } = observed(text);
@@ -91,7 +83,7 @@ describe('duolog on two real databases', () => {
     expect(decisions.join()).toMatch(/erp C1.*: name: erp wins: first link: leading/);
     expect(remains.map(({ system }) => system)).toEqual(['crm', 'erp']);
     expect(remains[0]?.statement).toBe(`SELECT pg_drop_replication_slot('duolog_${pair.prefix}_crm');`);
-    expect(await names()).toEqual(before);
+    expect(await pair.names()).toEqual(before);
   });
 
   it('run --observe again counts what earlier runs decided apart, and says what its list leaves out', async () => {
@@ -112,9 +104,11 @@ describe('duolog on two real databases', () => {
     try {
       const url = await apiOf(process);
       const expected = ['Alfreds Futterkiste', 'Berglunds', 'Only in the CRM', 'Only in the ERP'];
-      await eventually(async () => expect(await names(), process.output()).toEqual({ crm: expected, erp: expected }));
+      await eventually(async () =>
+        expect(await pair.names(), process.output()).toEqual({ crm: expected, erp: expected }),
+      );
       await pair.crm.query("UPDATE company SET comp_name = 'Berglunds snabbköp' WHERE comp_name = 'Berglunds'");
-      await eventually(async () => expect((await names()).erp).toContain('Berglunds snabbköp'));
+      await eventually(async () => expect((await pair.names()).erp).toContain('Berglunds snabbköp'));
       expect((await fetch(`${url}/readyz`)).status).toBe(200);
       expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/duolog_records_total\{stage="stream"[^}]*\} [1-9]/);
       const shown = await duolog(pair, 'status', '--url', url);

@@ -29,14 +29,6 @@ describe('roles apart', () => {
     return process;
   }
 
-  async function names(): Promise<{ readonly crm: readonly string[]; readonly erp: readonly string[] }> {
-    const [crm, erp] = await Promise.all([
-      pair.crm.query<{ name: string }>('SELECT comp_name AS name FROM company ORDER BY 1'),
-      pair.erp.query<{ name: string }>('SELECT name FROM customer ORDER BY 1'),
-    ]);
-    return { crm: crm.rows.map(({ name }) => name), erp: erp.rows.map(({ name }) => name) };
-  }
-
   const decides = (process: DuologProcess) => process.output().includes('"task":"stream customers","msg":"running"');
 
   it('a stream that is killed is followed by its standby, and nothing is lost or doubled', {
@@ -51,7 +43,7 @@ describe('roles apart', () => {
       timeoutMs: 120_000,
     });
     const atFirst = ['Alfreds Futterkiste', 'Berglunds', 'Only in the CRM', 'Only in the ERP'];
-    await eventually(async () => expect(await names()).toEqual({ crm: atFirst, erp: atFirst }), {
+    await eventually(async () => expect(await pair.names()).toEqual({ crm: atFirst, erp: atFirst }), {
       what: 'both sides to be equal',
       timeoutMs: 120_000,
     });
@@ -72,7 +64,7 @@ describe('roles apart', () => {
     const atLast = [...atFirst, ...added].toSorted();
     await eventually(
       async () => {
-        const { crm, erp } = await names();
+        const { crm, erp } = await pair.names();
         return expect({ crm: crm.toSorted(), erp: erp.toSorted() }).toEqual({ crm: atLast, erp: atLast });
       },
       { what: 'both sides to be equal again', timeoutMs: 120_000 },

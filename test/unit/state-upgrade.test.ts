@@ -3,14 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { MemorySchemaRegistry } from '../../src/avro/memory-registry.js';
 import type { AvroSchema } from '../../src/avro/schema.js';
-import {
-  CONFIGURATION_KEY,
-  cursorKey,
-  linkKey,
-  SYNC_KEY,
-  waitingKey,
-  type StateRecord,
-} from '../../src/decision/state.js';
+import { stateKey, type StateRecord } from '../../src/decision/state.js';
 import { fromJsonForm, toJsonForm } from '../../src/state/json-form.js';
 import { AvroStateCodec } from '../../src/state/state-codec.js';
 import { MemoryState } from '../support/memory-state.js';
@@ -75,7 +68,7 @@ describe.each(readdirSync(FOLDER))('a changelog written as %s', (name) => {
     const state = new MemoryState();
     for (const { bytes } of changelog.records) {
       const read = codec.decode(Buffer.from(bytes, 'base64'));
-      state.put(keyOf(read), read);
+      state.put(stateKey(read), read);
     }
     (talk as { state: MemoryState }).state = state;
     talk.tell({ kind: 'continue' });
@@ -99,19 +92,3 @@ describe('a changelog of a later version', () => {
     }
   });
 });
-
-function keyOf(record: StateRecord): string {
-  switch (record.kind) {
-    case 'link':
-    case 'redirect':
-      return linkKey(record.id);
-    case 'waiting':
-      return waitingKey(record.system, record.entity, record.key);
-    case 'cursor':
-      return cursorKey(record.number);
-    case 'configuration':
-      return CONFIGURATION_KEY;
-    case 'sync':
-      return SYNC_KEY;
-  }
-}
