@@ -41,7 +41,7 @@ async function endProcesses() {
 }
 
 async function removeFolders() {
-  for (let attempt = 0; attempt < 50 && folders.size > 0; attempt += 1) {
+  for (let attempt = 0; attempt < 600 && folders.size > 0; attempt += 1) {
     for (const folder of folders) {
       try {
         rmSync(folder, { recursive: true, force: true });

@@ -1,13 +1,9 @@
-import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { removeFolder, temporaryFolder } from './guardian.js';
 import { ensureJars, javaCommand } from './jars.js';
-import { accepts, ServerProcess, withFreePorts } from './process.js';
-
-const run = promisify(execFile);
+import { accepts, runCommand, ServerProcess, withFreePorts } from './process.js';
 
 export interface KafkaOptions {
   /** Broker settings on top of the ones for a single quick broker, e.g. `transaction.max.timeout.ms`. */
@@ -114,7 +110,7 @@ class Broker implements LocalKafka {
     const cluster = randomBytes(16).toString('base64url');
     // One argument: an id that begins with a dash would be taken for an option.
     const format = ['kafka.tools.StorageTool', 'format', `--cluster-id=${cluster}`, '-c', this.#settingsFile];
-    await run(javaCommand(), [...this.#javaArguments(128), ...format], { cwd: this.folder });
+    await runCommand(javaCommand(), [...this.#javaArguments(128), ...format], { cwd: this.folder });
   }
 
   /** Clients of the second listener are always told the proxy's address; the broker itself goes past it. */

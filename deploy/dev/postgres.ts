@@ -1,14 +1,10 @@
-import { execFile } from 'node:child_process';
 import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import pg from 'pg';
 import { removeFolder, temporaryFolder } from './guardian.js';
 import { type PostgresVersion, postgresBinaries, type ServerUser, serverUser } from './postgres-binaries.js';
-import { endOf, ServerProcess, withFreePorts } from './process.js';
-
-const run = promisify(execFile);
+import { endOf, runCommand, ServerProcess, withFreePorts } from './process.js';
 
 export type { PostgresVersion } from './postgres-binaries.js';
 
@@ -120,7 +116,7 @@ class Server implements LocalPostgres {
       }
     }
     const flags = ['--auth=scram-sha-256', '--locale=C', '--encoding=UTF8', '--no-sync'];
-    await run(
+    await runCommand(
       join(this.binaries, 'bin/initdb'),
       [`--pgdata=${this.dataFolder}`, `--username=${this.user}`, `--pwfile=${passwordFile}`, ...flags],
       { cwd: this.folder, env: this.#environment, ...this.serverUser },

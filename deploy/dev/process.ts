@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ExecFileOptions, execFile, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { forgetProcess, guardProcess } from './guardian.js';
 
 export interface ProcessOptions {
@@ -86,6 +87,18 @@ export class ServerProcess {
 
   #failure(what: string): Error {
     return new Error(`${this.#options.name} ${what}. The end of its log:\n${endOf(this.#options.logFile)}`);
+  }
+}
+
+/** Runs a command to its end; it ends with this process too. @throws Error with what it wrote where it fails. */
+export async function runCommand(command: string, args: readonly string[], options: ExecFileOptions): Promise<void> {
+  const running = promisify(execFile)(command, args, options);
+  const { pid } = running.child;
+  if (pid !== undefined) guardProcess(pid, 'SIGKILL');
+  try {
+    await running;
+  } finally {
+    if (pid !== undefined) forgetProcess(pid);
   }
 }
 

@@ -1,6 +1,6 @@
+import pino from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type LocalKafka, startKafka } from '../../deploy/dev/kafka.js';
-import pino from 'pino';
 import { Client } from '../../src/kafka/client.js';
 import type { Log, LogReader, LogRecord } from '../../src/log/contract.js';
 import { eventually } from '../support/eventually.js';
@@ -121,6 +121,7 @@ describe('a reader', () => {
 describe('an offset that is not there', () => {
   it('is an error, before the first record and behind the last, naming what there is', async () => {
     await commit(topic, numbered(10));
+    await boundsWithEnd(11);
     await log.trim(topic, 5);
     expect(await log.bounds(topic)).toEqual({ earliest: 5, end: 11 });
     for (const offset of [4, 12]) {
@@ -140,6 +141,7 @@ describe('an offset that is not there', () => {
     await withReader([{ topic, offset: 0 }], async (reader) => {
       reader.pause([topic]);
       await reader.poll({ maxRecords: 1, maxWaitMs: 100 });
+      await boundsWithEnd(11);
       await log.trim(topic, 8);
       reader.resume([topic]);
       await expect(pollUntil(reader, 1)).rejects.toMatchObject({ code: 'KAFKA_OFFSET_OUT_OF_RANGE' });

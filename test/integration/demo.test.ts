@@ -99,10 +99,10 @@ describe('npm run demo', () => {
     await eventually(starting, { timeoutMs: 60_000, what: 'servers of the demo' });
   }
 
-  async function nothingIsLeft(timeoutMs = 15_000): Promise<void> {
+  async function nothingIsLeft(timeoutMs = 60_000): Promise<void> {
     await eventually(() => processes().length === 0 && readdirSync(folder).length === 0, {
       timeoutMs,
-      what: `the end of ${processes().join('\n')} and ${readdirSync(folder).join(', ')}`,
+      what: () => `the end of ${processes().join('\n')} and ${readdirSync(folder).join(', ')}`,
     });
   }
 

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
  */
 export async function eventually<T>(
   condition: () => T | Promise<T>,
-  options: { readonly timeoutMs?: number; readonly intervalMs?: number; readonly what?: string } = {},
+  options: { readonly timeoutMs?: number; readonly intervalMs?: number; readonly what?: string | (() => string) } = {},
 ): Promise<NonNullable<T>> {
   const { timeoutMs = 30_000, intervalMs = 50, what = 'the condition' } = options;
   const deadline = Date.now() + timeoutMs;
@@ -21,7 +21,8 @@ export async function eventually<T>(
     }
     if (Date.now() > deadline) {
       const answer = last instanceof Error ? last.message : JSON.stringify(last);
-      throw new Error(`Waited ${timeoutMs} ms for ${what}; the last answer was: ${answer}`, { cause: last });
+      const named = typeof what === 'string' ? what : what();
+      throw new Error(`Waited ${timeoutMs} ms for ${named}; the last answer was: ${answer}`, { cause: last });
     }
     await delay(intervalMs);
   }
