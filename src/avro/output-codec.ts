@@ -73,6 +73,7 @@ interface DecisionRecord {
       readonly time: number | null;
     }[];
   }[];
+  readonly merged: string | null;
   readonly winner: string | null;
   readonly rule: string;
   readonly time: number | null;
@@ -87,7 +88,7 @@ export class DecisionEncoder {
   }
 
   encode(output: DecisionOutput): Buffer {
-    const { link, entity, decision, group, winner, rule } = output;
+    const { link, entity, decision, group, merged, winner, rule } = output;
     const fields = output.fields.map(({ field, agreed, sides }) => ({
       field,
       agreed: avroValue(agreed),
@@ -99,7 +100,17 @@ export class DecisionEncoder {
         time: timeMicros,
       })),
     }));
-    return this.encoder.encode({ link, entity, decision, group, fields, winner, rule, time: output.timeMicros });
+    return this.encoder.encode({
+      link,
+      entity,
+      decision,
+      group,
+      fields,
+      merged,
+      winner,
+      rule,
+      time: output.timeMicros,
+    });
   }
 }
 

@@ -85,6 +85,8 @@ export interface DecisionValue {
   readonly link: string;
   readonly decision: string;
   readonly group: string | null;
+  /** Missing in what versions without it have told. */
+  readonly merged?: string | null;
   readonly winner: string | null;
   readonly rule: string;
 }
@@ -127,13 +129,13 @@ export class EntityCounts {
     else this.holds.set(key, value);
   }
 
-  decision({ decision, group, link, rule, winner }: DecisionValue, ofThisRun: boolean): void {
+  decision({ decision, group, link, merged, rule, winner }: DecisionValue, ofThisRun: boolean): void {
     if (!ofThisRun) {
       this.earlierDecisions++;
       return;
     }
     this.decisions[decision] = (this.decisions[decision] ?? 0) + 1;
-    const outcome = winner === null ? 'nobody wins' : `${winner} wins`;
+    const outcome = merged ? `takes in ${this.nameOf(merged)}` : winner === null ? 'nobody wins' : `${winner} wins`;
     this.example(`decision ${decision}`, `${this.nameOf(link)}: ${group ?? 'the whole record'}: ${outcome}: ${rule}`);
   }
 

@@ -60,6 +60,21 @@ export function tellDeletions(
   tell(turn, link, told.kind, null, fields, told.winner, told.rule);
 }
 
+/**
+ * Writes down that one link becomes part of another: references to it lead elsewhere from now on, whether it has records
+ * or not. Sides are the records of both, or the last that each system had.
+ */
+export function tellMerge(turn: Turn, into: LinkDraft, from: LinkDraft, rule: string): void {
+  const sides = [into, from].flatMap((link) =>
+    [...turn.entity(into.entity).systems.keys()].flatMap((system): Side[] => {
+      const { key = null, formerKeys = [] } = link.members[system] ?? {};
+      const last = key ?? formerKeys.at(-1) ?? null;
+      return last === null ? [] : [{ system, key: last, value: null, absent: key === null, timeMicros: null }];
+    }),
+  );
+  tell(turn, into, 'merged-links', null, [{ field: '', agreed: null, sides }], null, rule, from.id);
+}
+
 export function side(link: LinkDraft, setter: Setter, value: FieldValue): Side {
   const key = link.members[setter.system]?.key ?? null;
   return { system: setter.system, key, value, absent: false, timeMicros: setter.timeMicros };
@@ -73,6 +88,7 @@ export function tell(
   fields: DecisionOutput['fields'],
   winner: string | null,
   rule: string,
+  merged: string | null = null,
 ): void {
   const { timeMicros } = turn;
   turn.outputs.push({
@@ -82,6 +98,7 @@ export function tell(
     decision,
     group,
     fields,
+    merged,
     winner,
     rule,
     timeMicros,

@@ -1,3 +1,4 @@
+import { tellMerge } from './decisions.js';
 import { entry } from './entries.js';
 import { mergeLinks } from './merge-links.js';
 import type { SystemIndex } from './plan-index.js';
@@ -93,7 +94,10 @@ export function duplicateIn(turn: Turn, link: LinkDraft, system: SystemIndex): s
 export function mergeByMatch(turn: Turn, entity: string, match: string): void {
   const [older, younger, ...others] = liveLinks(turn, entity, match, 3);
   if (older === undefined || younger === undefined || others.length > 0) return;
-  if (mayMerge(older, younger)) mergeLinks(turn, older, younger, 'merged-links');
+  if (!mayMerge(older, younger)) return;
+  const rule = match.slice(0, match.indexOf('='));
+  tellMerge(turn, older, younger, `${rule}: the only two links with the same match value`);
+  mergeLinks(turn, older, younger, 'merged-links');
 }
 
 function mayMerge(older: LinkDraft, younger: LinkDraft): boolean {

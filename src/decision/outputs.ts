@@ -50,7 +50,9 @@ export interface DecisionOutput {
       readonly timeMicros: number | null;
     }[];
   }[];
-  /** The system whose value stands; null where a person must say. */
+  /** `merged-links` of whole records: the link that became part of this one; whatever referred to it refers to this one now. */
+  readonly merged: string | null;
+  /** The system whose value stands; null where a person must say, or where nothing stood against anything. */
   readonly winner: string | null;
   /** The rule that said so, for people: `newest: crm 10:00:03 is later than erp 10:00:01`. */
   readonly rule: string;

@@ -122,7 +122,8 @@ function trace(
       ({ field, agreed, sides }) =>
         `${field} (agreed ${show(agreed)}) ${sides.map((side) => `${side.system} ${side.key ?? ''}: ${side.absent ? 'absent' : show(side.value)}`).join(' | ')}`,
     );
-    add(order, `● ${what.link} decided ${what.decision}: ${what.rule}; ${fields.join('; ')}`);
+    const merged = what.merged === null ? '' : ` ${what.merged}`;
+    add(order, `● ${what.link} decided ${what.decision}${merged}: ${what.rule}; ${fields.join('; ')}`);
   }
   for (const { order, what } of observed.holds) {
     add(

@@ -91,6 +91,7 @@ function decisionOf(told: Told): DecisionOutput {
       agreed: valueOf(agreed),
       sides: sides.map(({ time, value, ...side }) => ({ ...side, value: valueOf(value), timeMicros: time })),
     })),
+    merged: told['merged'] as string | null,
     winner: told['winner'] as string | null,
     rule: told['rule'] as string,
     timeMicros: told['time'] as number | null,

@@ -370,6 +370,7 @@ describe('outputs for subscribers', () => {
             sides: [{ system: 'crm', key: '1', value: { link: 'l2' }, absent: false, timeMicros: 5 }],
           },
         ],
+        merged: 'l3',
         winner: 'crm',
         rule: 'leading',
         timeMicros: 6,
@@ -385,6 +386,7 @@ describe('outputs for subscribers', () => {
     });
     expect(decoder.decode(messages[1]).value).toMatchObject({
       fields: [{ agreed: null, sides: [{ value: { link: 'l2' } }] }],
+      merged: 'l3',
       winner: 'crm',
     });
     expect(

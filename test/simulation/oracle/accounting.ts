@@ -5,6 +5,7 @@ import { isPresent, tableName, type EntityConfig, type FieldConfig } from '../wo
 import {
   fieldOf,
   isRecordOf,
+  lastOf,
   recordName,
   type Final,
   type Observed,
@@ -100,12 +101,17 @@ class Accounts {
     return same(field, now, value) || (field.kind === 'reference' && this.isSameParent(system, field.name, now, value));
   }
 
-  /** A reference stands where it names the same thing under another key: the one that it was made again with. */
+  /**
+   * A reference stands where it names the same thing under another key: the one that it was made again with, or that of
+   * the link which a decision says that its own became part of.
+   */
   private isSameParent(system: string, parent: string, left: Value, right: Value): boolean {
     if (left === null || right === null) return false;
-    const [ofLeft, ofRight] = [left, right].map((key) => [
-      ...(this.final.linksOfRecord.get(recordName(system, parent, String(key)))?.keys() ?? []),
-    ]);
+    const [ofLeft, ofRight] = [left, right].map((key) =>
+      [...(this.final.linksOfRecord.get(recordName(system, parent, String(key)))?.keys() ?? [])].map((link) =>
+        lastOf(this.final, link),
+      ),
+    );
     return ofLeft!.some((link) => ofRight!.includes(link));
   }
 
@@ -220,6 +226,7 @@ class Accounts {
     return this.observed.decisions.some(
       ({ what }) =>
         what.entity === entity.name &&
+        what.merged === null &&
         what.fields.some(({ sides }) =>
           sides.some((side) => side.absent && side.system === system && side.key === key),
         ),

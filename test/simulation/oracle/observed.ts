@@ -135,6 +135,8 @@ export interface Final {
   readonly heldRecords: ReadonlyMap<string, string>;
   /** By system, entity and key: every link that ever named the record, with the first time that it did. */
   readonly linksOfRecord: ReadonlyMap<string, ReadonlyMap<string, number>>;
+  /** Links that became part of another, as the decisions tell, with that other. */
+  readonly mergedInto: ReadonlyMap<string, string>;
   /** By system, entity and key: links whose decisions, or whose own writes, name the record. */
   readonly namingLinksOfRecord: ReadonlyMap<string, ReadonlySet<string>>;
 }
@@ -161,7 +163,16 @@ export function finalOf(observed: Observed): Final {
     const hold = holds.get(`${what.link} ${what.system}`);
     if (hold?.key != null) heldRecords.set(recordName(what.system, what.entity, hold.key), what.link);
   }
-  return { links, holds, heldRecords, linksOfRecord, namingLinksOfRecord: namingLinks(observed) };
+  const mergedInto = new Map<string, string>();
+  for (const { what } of observed.decisions) if (what.merged !== null) mergedInto.set(what.merged, what.link);
+  return { links, holds, heldRecords, linksOfRecord, mergedInto, namingLinksOfRecord: namingLinks(observed) };
+}
+
+/** The link that this one is part of at the end. */
+export function lastOf(final: Final, link: string): string {
+  let last = link;
+  for (let next = final.mergedInto.get(last); next !== undefined; next = final.mergedInto.get(last)) last = next;
+  return last;
 }
 
 function namingLinks(observed: Observed): Map<string, Set<string>> {

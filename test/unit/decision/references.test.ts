@@ -222,4 +222,28 @@ describe('a merged link leaves a redirect that references and outcomes follow', 
     });
     expect(talk.command('crm').set).toEqual({ crm_email: 'a@x', crm_company: 'c1' });
   });
+
+  it('of a link without records too, the merge is told: the reference goes elsewhere, and nothing else would say why', () => {
+    const talk = talkOf('newest', { crm: { delete: 'soft', softDelete: true }, erp: {} });
+    talk.insert('crm', 'company', { ...company('c1', 'one'), gone: 0 });
+    talk.fail('erp');
+    talk.insert('erp', 'company', { id: 'e2', erp_name: 'two' });
+    talk.apply('crm', { id: 'c2' });
+    const [one, two] = [talk.link('crm', 'company', 'c1').id, talk.link('crm', 'company', 'c2').id];
+    // Its deletion is on its way to crm when somebody there puts a child under it, and renames the other company meanwhile.
+    talk.delete('erp', 'company', { id: 'e2', erp_name: 'two' });
+    talk.update('crm', 'company', null, { ...company('c1', 'two'), gone: 0 });
+    talk.insert('crm', 'person', { ...person('p1', 'a@x', 'c2'), gone: 0 });
+    expect(talk.link('crm', 'person', 'p1').canonical['company']).toEqual({ link: two });
+    const outputs = talk.apply('crm');
+    expect(outputs.filter(({ kind }) => kind === 'decision')).toMatchObject([
+      {
+        decision: 'merged-links',
+        link: one,
+        merged: two,
+        fields: [{ sides: [{ system: 'crm', key: 'c1' }, { system: 'crm', key: 'c2', absent: true }, { key: 'e2' }] }],
+      },
+    ]);
+    expect(talk.link('crm', 'person', 'p1').canonical['company']).toEqual({ link: one });
+  });
 });

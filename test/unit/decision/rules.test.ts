@@ -79,7 +79,10 @@ describe('rule 2: merging', () => {
     talk.insert('erp', 'company', erp('7', 'Acme Ltd', 'V2'));
     talk.fail('crm');
     const outputs = talk.update('erp', 'company', null, erp('7', 'Acme Ltd', 'V1'));
-    expect(decisions(outputs)).toMatchObject([{ decision: 'merged-links', group: 'name', winner: 'erp' }]);
+    expect(decisions(outputs)).toMatchObject([
+      { decision: 'merged-links', group: null, merged: 'b.000000000002', winner: null },
+      { decision: 'merged-links', group: 'name', merged: null, winner: 'erp' },
+    ]);
     expect(talk.link('erp', 'company', '7').id).toBe(talk.link('crm', 'company', '1').id);
     expect(talk.state.all().filter(({ kind }) => kind === 'redirect')).toHaveLength(1);
     expect(talk.command('crm').set).toEqual({ crm_name: 'Acme Ltd' });
