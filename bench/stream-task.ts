@@ -82,7 +82,7 @@ async function main(): Promise<void> {
   const changelog = new Changelog({
     log: log.asLog(),
     topic: topics.state('contacts'),
-    backing: new LmdbBacking(folder),
+    openBacking: async () => new LmdbBacking(folder),
     registry,
     plan,
     nowMs: () => Date.now(),

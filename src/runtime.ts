@@ -67,6 +67,8 @@ export interface DuologStatus {
 }
 
 const STOP_WITHIN_MS = 8_000;
+/** Of that, until local stores are no longer vouched for. */
+const SEAL_WITHIN_MS = 7_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
 
@@ -136,7 +138,7 @@ function run(
   places.start(options.roles);
   let stopped: Promise<void> | null = null;
   const stop = async () => {
-    await within(STOP_WITHIN_MS, places.stop());
+    await within(STOP_WITHIN_MS, places.stop(AbortSignal.timeout(SEAL_WITHIN_MS)));
     await within(1_000, Promise.allSettled([log.close(), ...[...connectors.values()].map((each) => each.close())]));
   };
   return {

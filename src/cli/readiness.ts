@@ -2,7 +2,7 @@ import type { TaskStatus } from '../tasks/task-loop.js';
 
 export interface Readiness {
   readonly ready: boolean;
-  /** Tasks that are not ready, with their phase. */
+  /** Tasks that are not ready, with their phase and the code of what stopped them. */
   readonly waitingFor: readonly string[];
 }
 
@@ -14,6 +14,6 @@ export function readiness(tasks: readonly TaskStatus[], uptimeMs: number, sessio
   const standBy = uptimeMs > 2 * sessionTimeoutMs;
   const waitingFor = tasks
     .filter(({ phase, error }) => phase !== 'running' && !(phase === 'waiting' && error === null && standBy))
-    .map(({ name, phase }) => `${name}: ${phase}`);
+    .map(({ name, phase, error }) => `${name}: ${phase}${error === null ? '' : ` (${error.code})`}`);
   return { ready: waitingFor.length === 0, waitingFor };
 }

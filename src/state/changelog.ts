@@ -12,7 +12,8 @@ export interface ChangelogOptions {
   readonly registry: SchemaRegistry;
   readonly topic: string;
   readonly plan: SyncPlan;
-  readonly backing: StateBacking;
+  /** Asked for once, and again where it failed. */
+  readonly openBacking: () => Promise<StateBacking>;
   readonly nowMs: () => number;
   /** A store written longer ago than this may have missed a tombstone that compaction has removed since. */
   readonly maxAgeMs?: number;
@@ -25,6 +26,7 @@ export interface ChangelogOptions {
 const MAX_AGE_MS = 12 * 3_600_000;
 
 interface Opened {
+  readonly backing: StateBacking;
   readonly cluster: string;
   readonly codec: AvroStateCodec;
   readonly store: StateStore<StateRecord>;
@@ -35,6 +37,7 @@ interface Opened {
  * standby keeps it up to date, so that taking over is a matter of the last few records.
  */
 export class Changelog {
+  private backing: StateBacking | null = null;
   private opened: Opened | null = null;
 
   constructor(private readonly options: ChangelogOptions) {}
@@ -55,9 +58,10 @@ export class Changelog {
    */
   async catchUp(birth: string | null, signal?: AbortSignal): Promise<void> {
     const { log, topic, onRebuild } = this.options;
-    const { codec, store, cluster } = (this.opened ??= await this.open());
+    const opened = (this.opened ??= await this.open());
+    const { codec, store } = opened;
     store.discard();
-    const reason = await this.unusable(store.changelogOffset, birth, cluster);
+    const reason = await this.unusable(opened, birth);
     if (reason !== null) {
       onRebuild?.(reason);
       store.clear();
@@ -77,11 +81,12 @@ export class Changelog {
 
   async close(): Promise<void> {
     if (this.opened !== null) await this.opened.store.close();
-    else await this.options.backing.close();
+    else await this.backing?.close();
   }
 
   private async open(): Promise<Opened> {
-    const { log, registry, topic, plan, backing, nowMs, limits } = this.options;
+    const { log, registry, topic, plan, openBacking, nowMs, limits } = this.options;
+    const backing = (this.backing ??= await openBacking());
     const cluster = await log.clusterId();
     const codec = await AvroStateCodec.register(registry, topic, plan);
     await codec.prepareIds(backing.meta()?.schemas ?? []);
@@ -92,12 +97,13 @@ export class Changelog {
       nowMs,
       limits,
     );
-    return { cluster, codec, store };
+    return { backing, cluster, codec, store };
   }
 
-  private async unusable(offset: number, birth: string | null, cluster: string): Promise<string | null> {
-    const meta = this.options.backing.meta();
+  private async unusable({ backing, cluster, store }: Opened, birth: string | null): Promise<string | null> {
+    const meta = backing.meta();
     if (meta === null) return null;
+    const offset = store.changelogOffset;
     const { earliest, end } = await this.options.log.bounds(this.options.topic);
     if (meta.cluster !== cluster) return 'it belongs to another Kafka cluster';
     if (meta.birth !== birth) return 'it belongs to another state of this sync';

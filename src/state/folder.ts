@@ -1,12 +1,15 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { isSealed, looksWhole, sealStore } from './wholeness.js';
 
 /** A folder for one local store, held by this process. */
 export interface StoreFolder {
   readonly path: string;
-  /** After the store was closed in order: the next process may use it, even after a restart of the machine. */
-  release(): void;
+  /**
+   * After the store was closed in order: the next process may use it, even after a restart of the machine. Where the
+   * time that `over` gives is too short for that, it is left as a killed process leaves it.
+   */
+  release(over?: AbortSignal): Promise<void>;
 }
 
 /** A store left alone for longer than this is no use any more: the changelog has gone on. */
@@ -21,7 +24,7 @@ let taken = 0;
  * clean end may be torn, because it is written without sync, and is removed unread; so is one that was closed in order and
  * is not what it was then.
  */
-export function takeStoreFolder(base: string): StoreFolder {
+export async function takeStoreFolder(base: string): Promise<StoreFolder> {
   mkdirSync(base, { recursive: true });
   const path = join(base, `owned-${bootId()}-${process.pid}-${startOf(process.pid)}-${taken++}`);
   for (const { name } of newestFirst(base)) {
@@ -31,15 +34,21 @@ export function takeStoreFolder(base: string): StoreFolder {
       continue;
     }
     if (!tryRename(join(base, name), path)) continue;
-    if (OWNED.test(name) ? looksWhole(path) : isSealed(path)) return { path, release: () => release(base, path) };
+    if (OWNED.test(name) ? looksWhole(path) : await isSealed(path)) return held(base, path);
     rmSync(path, { recursive: true, force: true });
   }
   mkdirSync(path);
-  return { path, release: () => release(base, path) };
+  return held(base, path);
 }
 
-function release(base: string, path: string): void {
-  sealStore(path);
+function held(base: string, path: string): StoreFolder {
+  return { path, release: (over) => release(base, path, over) };
+}
+
+async function release(base: string, path: string, over?: AbortSignal): Promise<void> {
+  // Never written to: nothing to hand on.
+  if (!existsSync(join(path, 'data.mdb'))) return rmSync(path, { recursive: true, force: true });
+  if (!(await sealStore(path, over))) return;
   for (let number = 0; ; number++) {
     if (tryRename(path, join(base, `closed-${number}`))) return;
     if (number > 100) return;

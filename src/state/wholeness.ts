@@ -1,24 +1,13 @@
-import {
-  statSync,
-  closeSync,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+import { open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
 /** Written beside a store that was closed in order, and removed when it is opened again. */
 const SEAL = 'whole.json';
 const DATA = 'data.mdb';
+/** Summed at a stretch: a millisecond's work, between which everything else goes on. */
 const CHUNK_BYTES = 4 << 20;
-/** A process leaves within ten seconds; a larger store is read anew from Kafka after it. */
-const MAX_SEALED_BYTES = 6e9;
 
 interface Seal {
   readonly bytes: number;
@@ -26,44 +15,59 @@ interface Seal {
 }
 
 /**
- * LMDB has no checksums: a file that a crash or a hand has torn gives wrong answers, or ends the process. So a store that
- * was closed in order is on the disk as a whole, and says so by a sum over all of it.
+ * LMDB has no checksums: a file that a crash or a hand has torn (half a copy, half a disk) gives wrong answers, or ends
+ * the process. Its size and last transaction would not tell. So a store that was closed in order is on the disk as a
+ * whole, and says so by a sum over all of it.
+ *
+ * A store can have many gigabytes, of which the system has yet to write what changed in the last half minute, and a
+ * process leaves within ten seconds: the work is done beside the event loop, a quarter of a second a gigabyte. False
+ * where `over` came first, or the disk is full: then nothing vouches for the store.
  */
-export function sealStore(folder: string): void {
-  const path = join(folder, DATA);
-  rmSync(join(folder, SEAL), { force: true });
-  const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (bytes === 0 || bytes > MAX_SEALED_BYTES) return;
-  writeFileSync(join(folder, SEAL), JSON.stringify(sumOf(path, true)));
-}
-
-/** The store was closed in order and is what it was then; the seal is broken by this question. */
-export function isSealed(folder: string): boolean {
+export async function sealStore(folder: string, over?: AbortSignal): Promise<boolean> {
+  const path = join(folder, SEAL);
   try {
-    const seal = JSON.parse(readFileSync(join(folder, SEAL), 'utf8')) as Seal;
-    rmSync(join(folder, SEAL));
-    const found = sumOf(join(folder, DATA), false);
-    return found.bytes === seal.bytes && found.crc32 === seal.crc32;
+    await rm(path, { force: true });
+    const sum = await sumOf(join(folder, DATA), { sync: true, ...(over === undefined ? {} : { over }) });
+    if (sum === null) return false;
+    await writeFile(path, JSON.stringify(sum), { flush: true });
+    return true;
   } catch {
     return false;
   }
 }
 
-/** Reads the whole file: some gigabytes a second. */
-function sumOf(path: string, sync: boolean): Seal {
-  const file = openSync(path, 'r');
+/** The store was closed in order and is what it was then; the seal is broken by this question. */
+export async function isSealed(folder: string): Promise<boolean> {
   try {
-    if (sync) fsyncSync(file);
+    const seal = JSON.parse(await readFile(join(folder, SEAL), 'utf8')) as Seal;
+    await rm(join(folder, SEAL));
+    const found = await sumOf(join(folder, DATA), { sync: false });
+    return found !== null && found.bytes === seal.bytes && found.crc32 === seal.crc32;
+  } catch {
+    return false;
+  }
+}
+
+/** Reads the whole file; null where `over` came first. */
+async function sumOf(
+  path: string,
+  { sync, over }: { readonly sync: boolean; readonly over?: AbortSignal },
+): Promise<Seal | null> {
+  const file = await open(path, 'r');
+  try {
+    if (sync) await file.sync();
     const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
     let sum = 0;
     let bytes = 0;
-    for (let read = readSync(file, chunk); read > 0; read = readSync(file, chunk)) {
-      sum = crc32(chunk.subarray(0, read), sum);
-      bytes += read;
+    for (;;) {
+      if (over?.aborted === true) return null;
+      const { bytesRead } = await file.read(chunk, 0, CHUNK_BYTES, bytes);
+      if (bytesRead === 0) return { bytes, crc32: sum };
+      sum = crc32(chunk.subarray(0, bytesRead), sum);
+      bytes += bytesRead;
     }
-    return { bytes, crc32: sum };
   } finally {
-    closeSync(file);
+    await file.close();
   }
 }
 

@@ -83,12 +83,12 @@ async function foreign(
   folder: string,
   claim: { readonly cluster?: string; readonly birth?: string; readonly offset?: number },
 ): Promise<void> {
-  const taken = takeStoreFolder(folder);
+  const taken = await takeStoreFolder(folder);
   const backing = new LmdbBacking(taken.path);
   const meta = { ...backing.meta()!, ...claim };
   backing.clear();
   backing.write({ records: new Map(), index: new Map() }, meta);
   await backing.close();
-  taken.release();
+  await taken.release();
   mkdirSync(folder, { recursive: true });
 }

@@ -66,7 +66,7 @@ describe('the changelog', () => {
       registry,
       topic: 't',
       plan,
-      backing,
+      openBacking: async () => backing,
       nowMs: () => nowMs,
       limits,
       onRebuild: (reason) => rebuilt.push(reason),

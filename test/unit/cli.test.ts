@@ -82,6 +82,11 @@ describe('readiness', () => {
     });
   });
 
+  it('says what a task was stopped by', () => {
+    const stopped = task('pausing', new DuologError('STATE_DISK_FULL', 'x'));
+    expect(readiness([stopped], 0, 10_000).waitingFor).toEqual(['pausing: pausing (STATE_DISK_FULL)']);
+  });
+
   it('takes a task without its lease for a standby only once a lease would have fallen to it', () => {
     expect(readiness([task('waiting')], 5_000, 10_000).ready).toBe(false);
     expect(readiness([task('waiting')], 25_000, 10_000).ready).toBe(true);

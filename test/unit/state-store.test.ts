@@ -9,13 +9,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { compareKeys, STORE_FORMAT, type StateBacking } from '../../src/state/backing.js';
 import type { StateCodec } from '../../src/state/contract.js';
 import { takeStoreFolder } from '../../src/state/folder.js';
 import { LmdbBacking } from '../../src/state/lmdb-backing.js';
+import { LocalStore } from '../../src/state/local-store.js';
 import { MemoryBacking } from '../../src/state/memory-backing.js';
 import { StateStore, type StateChange } from '../../src/state/store.js';
 
@@ -160,6 +161,24 @@ describe('a disk that is nearly full', () => {
     backing.write(batch('after'), meta);
     expect(backing.get('key')?.toString()).toBe('after');
   });
+
+  it('is told by whoever opens the store, and what is in the store is there once there is room', async () => {
+    const base = temporaryFolder();
+    const first = await takeStoreFolder(base);
+    await filled(first.path).close();
+    await first.release();
+    let free = 1 << 20;
+    const local = new LocalStore(base, () => free);
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await expect(local.open()).rejects.toMatchObject({ code: 'STATE_DISK_FULL', retry: 'backoff' });
+    }
+    free = Number.POSITIVE_INFINITY;
+    const backing = await local.open();
+    expect(backing.meta()).toMatchObject({ offset: 3 });
+    await backing.close();
+    await local.release();
+    expect(readdirSync(base)).toEqual(['closed-0']);
+  });
 });
 
 describe('whatever happens', () => {
@@ -236,22 +255,24 @@ describe('whatever happens', () => {
 });
 
 describe('the folder of a store', () => {
-  it('goes to one process at a time, and to the next one after it', () => {
+  it('goes to one process at a time, and to the next one after it', async () => {
     const base = temporaryFolder();
-    const first = takeStoreFolder(base);
-    const second = takeStoreFolder(base);
+    const first = await takeStoreFolder(base);
+    const second = await takeStoreFolder(base);
     expect(second.path).not.toBe(first.path);
-    first.release();
+    await filled(first.path).close();
+    await first.release();
     expect(readdirSync(base)).toContain('closed-0');
-    const third = takeStoreFolder(base);
+    const third = await takeStoreFolder(base);
     expect(readdirSync(base)).not.toContain('closed-0');
-    second.release();
-    third.release();
+    await second.release();
+    await third.release();
+    expect(readdirSync(base)).toEqual(['closed-0']);
   });
 
   it('is taken over from a process that was killed', async () => {
     const base = temporaryFolder();
-    const taken = takeStoreFolder(base);
+    const taken = await takeStoreFolder(base);
     const backing = new LmdbBacking(taken.path);
     const store = storeOver(backing);
     store.put('a', { name: 'a', tags: ['t'] });
@@ -260,7 +281,7 @@ describe('the folder of a store', () => {
     await backing.close();
     const boot = /owned-([0-9a-f]+)-/.exec(taken.path)![1]!;
     renameSync(taken.path, join(base, `owned-${boot}-999999999-1-0`));
-    const heir = takeStoreFolder(base);
+    const heir = await takeStoreFolder(base);
     expect(lmdb(heir.path).meta()).toMatchObject({ offset: 3 });
   });
 
@@ -273,44 +294,70 @@ describe('the folder of a store', () => {
 
   it.each(torn)('is removed unread if it was closed in order and is now %s', async (_how, damage) => {
     const base = temporaryFolder();
-    const taken = takeStoreFolder(base);
+    const taken = await takeStoreFolder(base);
     await filled(taken.path).close();
-    taken.release();
+    await taken.release();
     damage(join(base, 'closed-0', 'data.mdb'));
-    expect(lmdb(takeStoreFolder(base).path).meta()).toBeNull();
+    expect(lmdb((await takeStoreFolder(base)).path).meta()).toBeNull();
     expect(readdirSync(base)).toHaveLength(1);
   });
 
   it.each(damages)('is removed unread if its process was killed and it is %s', async (_how, damage) => {
     const base = temporaryFolder();
-    const taken = takeStoreFolder(base);
+    const taken = await takeStoreFolder(base);
     await filled(taken.path).close();
     const boot = /owned-([0-9a-f]+)-/.exec(taken.path)![1]!;
     const left = join(base, `owned-${boot}-999999999-1-0`);
     renameSync(taken.path, left);
     damage(join(left, 'data.mdb'));
-    expect(lmdb(takeStoreFolder(base).path).meta()).toBeNull();
+    expect(lmdb((await takeStoreFolder(base)).path).meta()).toBeNull();
   });
 
   it('is believed after a close in order, again and again', async () => {
     const base = temporaryFolder();
-    const first = takeStoreFolder(base);
+    const first = await takeStoreFolder(base);
     await filled(first.path).close();
-    first.release();
+    await first.release();
     for (let round = 0; round < 2; round++) {
-      const again = takeStoreFolder(base);
+      const again = await takeStoreFolder(base);
       const backing = new LmdbBacking(again.path);
       expect(backing.meta()).toMatchObject({ offset: 3 });
       await backing.close();
-      again.release();
+      await again.release();
     }
   });
 
-  it('is removed unread if the machine has restarted without a clean end', () => {
+  it('is vouched for while everything else goes on', async () => {
     const base = temporaryFolder();
-    const taken = takeStoreFolder(base);
+    const taken = await takeStoreFolder(base);
+    await filled(taken.path).close();
+    let turns = 0;
+    const turn = () => void (++turns, (next = setImmediate(turn)));
+    let next = setImmediate(turn);
+    await taken.release();
+    const whileReleased = turns;
+    await takeStoreFolder(base);
+    clearImmediate(next);
+    expect(whileReleased).toBeGreaterThan(0);
+    expect(turns).toBeGreaterThan(whileReleased);
+  });
+
+  it('is left as by a killed process where there is no time to vouch for it', async () => {
+    const base = temporaryFolder();
+    const taken = await takeStoreFolder(base);
+    await filled(taken.path).close();
+    await taken.release(AbortSignal.abort());
+    expect(readdirSync(base)).toEqual([basename(taken.path)]);
+    const boot = /owned-([0-9a-f]+)-/.exec(taken.path)![1]!;
+    renameSync(taken.path, join(base, `owned-${boot}-999999999-1-0`));
+    expect(lmdb((await takeStoreFolder(base)).path).meta()).toMatchObject({ offset: 3 });
+  });
+
+  it('is removed unread if the machine has restarted without a clean end', async () => {
+    const base = temporaryFolder();
+    const taken = await takeStoreFolder(base);
     renameSync(taken.path, join(base, 'owned-0123456789abcdef-1-1-0'));
-    takeStoreFolder(base);
+    await takeStoreFolder(base);
     expect(readdirSync(base)).not.toContain('owned-0123456789abcdef-1-1-0');
   });
 });
