@@ -2,13 +2,14 @@ import type { Row } from '../model/value.js';
 import { Inconvertible } from '../mapping/convert.js';
 import { refreshMatch, setCanonical, withKey } from './canonical.js';
 import { place, revive } from './deletes.js';
+import { takeEdit } from './edits.js';
 import { entry } from './entries.js';
 import type { ChangeEvent } from './events.js';
 import { mergeFirst, takeWholeRow } from './first-link.js';
 import { snapshotEnded } from './gates.js';
 import { hold } from './holds.js';
 import { insertInFlight, linkToJoin } from './match.js';
-import { mergeEdit, readColumns, readGroup } from './merge.js';
+import { readColumns, readGroup } from './merge.js';
 import type { SystemIndex } from './plan-index.js';
 import { agrees, matchOfRow } from './project.js';
 import { editUnderDeletedParent } from './parents.js';
@@ -79,7 +80,8 @@ function rename(turn: Turn, system: SystemIndex, arrival: Arrival, matches: read
       if (member.ending === null || member.ending.transaction !== arrival.transaction) continue;
       member.formerKeys = withKey(member.formerKeys, member.ending.key);
       member.transaction = arrival.transaction;
-      mergeEdit(turn, link, system, member, arrival.key, arrival.row, { by: 'user', setter: () => arrival.setter });
+      // Meanwhile another system may have deleted its record.
+      takeEdit(turn, link, system, member, arrival.key, arrival.row, { by: 'user', setter: () => arrival.setter });
       return link;
     }
   }

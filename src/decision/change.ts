@@ -1,21 +1,19 @@
 import type { Row } from '../model/value.js';
-import { Inconvertible } from '../mapping/convert.js';
 import { arrive } from './arrive.js';
-import { noteAgreement, setSeen } from './canonical.js';
-import { editOfDeleted, observeDeletion } from './deletes.js';
+import { observeDeletion } from './deletes.js';
+import { takeEdit } from './edits.js';
 import { entry } from './entries.js';
-import type { ChangeEvent, FieldValue } from './events.js';
+import type { ChangeEvent } from './events.js';
 import { hold, release, wakeBlocked } from './holds.js';
-import { mergeColumns, mergeEdit, type Edit } from './merge.js';
+import type { Edit } from './merge.js';
 import { observeOwnWrite } from './own-writes.js';
-import type { MappedColumn, SystemIndex } from './plan-index.js';
-import { readField } from './project.js';
+import type { SystemIndex } from './plan-index.js';
 import { confirmByRow, observeLateWrite } from './resync.js';
 import { editUnderDeletedParent } from './parents.js';
 import { touchParent } from './references.js';
 import { completeRow, presentRow, timeOf } from './rows.js';
 import { linkOfKey } from './state.js';
-import type { LinkDraft, MemberDraft, Turn } from './turn.js';
+import type { LinkDraft, Turn } from './turn.js';
 
 /** A row changed or was read. Moves `seen`, merges, and leaves the rest to reconciling. */
 export function observeChange(turn: Turn, event: ChangeEvent): void {
@@ -85,52 +83,6 @@ function observeKnown(turn: Turn, system: SystemIndex, link: LinkDraft, event: C
   }
   const setter = { system: system.system, timeMicros: timeOf(system, event.commitTimeMicros, row) };
   const edit: Edit = { by: event.origin?.sync === turn.plan.name ? 'trigger' : 'user', setter: () => setter };
-  if (link.existence === 'present') {
-    mergeEdit(turn, link, system, member, event.key, row, edit);
-  } else {
-    editDeleted(turn, link, system, member, event.key, row, edit);
-  }
+  takeEdit(turn, link, system, member, event.key, row, edit);
   editUnderDeletedParent(turn, system, former, row, setter);
-}
-
-/** The record is to be deleted, or was kept by policy: a kept record's edits go nowhere. */
-function editDeleted(
-  turn: Turn,
-  link: LinkDraft,
-  system: SystemIndex,
-  member: MemberDraft,
-  key: string,
-  row: Row,
-  edit: Edit,
-): void {
-  const former = member.seen!;
-  const changed = system.columns.filter(({ column }) => former[column] !== row[column]);
-  setSeen(turn, link, system, member, key, row);
-  if (!member.kept && edit.by === 'user' && undeletes(turn, link, system, member, changed, edit)) {
-    // Earlier edits that gave way to the deletion are in the row that now stands.
-    const standing = system.columns.filter((column) => changed.includes(column) || column.field in member.agreed);
-    mergeColumns(turn, link, system, member, standing, edit);
-  } else {
-    for (const column of changed) {
-      noteAgreement(turn, link, member, system, column, row, link.canonical[column.field]);
-    }
-  }
-}
-
-function undeletes(
-  turn: Turn,
-  link: LinkDraft,
-  system: SystemIndex,
-  member: MemberDraft,
-  changed: readonly MappedColumn[],
-  edit: Edit,
-): boolean {
-  const values: Record<string, FieldValue> = {};
-  for (const column of changed) {
-    if (!column.read) continue;
-    const value = readField(turn, column, system.system, member.seen![column.column] ?? null);
-    values[column.field] = value instanceof Inconvertible ? null : value;
-  }
-  if (Object.keys(values).length === 0) return false;
-  return editOfDeleted(turn, link, system, member, edit.setter(changed[0]!.group), values);
 }
