@@ -36,6 +36,7 @@ export class RequestReader {
   private async readOn(): Promise<void> {
     const { log, topics } = this.context;
     const { end } = await log.bounds(topics.request());
+    if (end < this.offset) this.forget();
     if (end <= this.offset) return;
     this.offset = await log.readToEnd(topics.request(), this.offset, async (records) => {
       await this.decoder.prepare(records.map(({ value }) => value));
@@ -46,6 +47,13 @@ export class RequestReader {
         else this.taken.set(request.system, request.id);
       }
     });
+  }
+
+  /** The topic was deleted and made again: what it asked for is gone, and so is the count of its offsets. */
+  private forget(): void {
+    this.requests.clear();
+    this.taken.clear();
+    this.offset = 0;
   }
 }
 

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { HttpSchemaRegistry } from '../../src/avro/registry.js';
 import type { Duolog } from '../../src/runtime.js';
+import { RequestReader } from '../../src/tasks/requests.js';
 import { eventually } from '../support/eventually.js';
 import { doubles, startDamagedPair, stopped, type DamagedPair } from './resync-fixture.js';
 
@@ -164,9 +166,25 @@ describe('topics that are deleted and made again', () => {
     expect((await stopped(duolog, 'sink customers crm', 'HISTORY_MISSING')).hint).toBe('Run: duolog resync crm');
     await pair.ask('crm');
     await duolog.stop();
-    await pair.start();
+    const again = await pair.start();
     await pair.equal();
     await expectNoDoubles(pair);
+    await again.stop();
+  });
+
+  it('are read from their start where they are the requests themselves', async () => {
+    const { log, names, registry } = pair;
+    const reader = new RequestReader({ log, topics: names, registry: new HttpSchemaRegistry({ url: registry }) });
+    await pair.ask('crm');
+    expect((await reader.pending()).map(({ system }) => system)).toEqual(['crm']);
+    await pair.deleteTopic(names.request());
+    const { request } = await pair.ask('erp');
+    expect((await reader.pending()).map(({ system, id }) => ({ system, id }))).toEqual([
+      { system: 'erp', id: request },
+    ]);
+    expect(await reader.last('crm')).toBeNull();
+    const duolog = await pair.start();
+    await resynced(duolog, 'erp');
   });
 });
 
