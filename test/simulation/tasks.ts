@@ -88,7 +88,7 @@ function streamFactory(world: World, context: TaskContext): () => Task {
   const changelog = new Changelog({
     log: context.log,
     topic: context.topics.state(plan.name),
-    backing: world.disk('stream'),
+    openBacking: async () => world.disk('stream'),
     registry: REGISTRY,
     plan,
     nowMs: context.clock.nowMs,
