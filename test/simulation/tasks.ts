@@ -85,10 +85,12 @@ function taskFactory(world: World, name: string, process: SimulatedProcess, cont
 
 function streamFactory(world: World, context: TaskContext): () => Task {
   const { plan } = world;
+  // This machine's, also where another one takes over before it is opened.
+  const disk = world.disk('stream');
   const changelog = new Changelog({
     log: context.log,
     topic: context.topics.state(plan.name),
-    openBacking: async () => world.disk('stream'),
+    openBacking: async () => disk,
     registry: REGISTRY,
     plan,
     nowMs: context.clock.nowMs,
