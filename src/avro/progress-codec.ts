@@ -29,6 +29,8 @@ export interface HeartbeatRecord {
   readonly position: string | null;
   readonly sync: string | null;
   readonly birth: string | null;
+  /** By command topic, the offset from which on commands of this birth may be; null: not known. */
+  readonly commandsFrom: Readonly<Record<string, number>> | null;
   /** Microseconds since 1970. */
   readonly time: number;
 }

@@ -207,6 +207,8 @@ export interface SyncRecord {
   readonly observe: boolean;
   /** Next offset to read per topic; the stream task's, in the same transaction as all else (I3). */
   readonly consumed: Readonly<Record<string, number>>;
+  /** By command topic, its end when this state began; a state of an earlier version has none. */
+  readonly commandsFrom?: Readonly<Record<string, number>>;
 }
 
 export const SYNC_KEY = 'sync';

@@ -36,6 +36,7 @@ export class BirthReader {
   private readonly key: string;
   private offset = 0;
   private birth: string | null = null;
+  private from: Readonly<Record<string, number>> | null = null;
 
   constructor(
     private readonly context: Pick<TaskContext, 'log' | 'registry' | 'topics'>,
@@ -51,10 +52,17 @@ export class BirthReader {
       await this.decoder.prepare(records.flatMap(({ key, value }) => [key, value]));
       for (const { key, value } of records) {
         if (key === null || value === null || keyOf(this.decoder.decode(key)) !== this.key) continue;
-        this.birth = heartbeatOf(this.decoder.decode(value)).birth;
+        const { birth, commandsFrom } = heartbeatOf(this.decoder.decode(value));
+        this.birth = birth;
+        this.from = commandsFrom;
       }
     };
     this.offset = await log.readToEnd(topics.heartbeat(), this.offset, onRecords, signal);
     return this.birth;
+  }
+
+  /** From where on the command topic may hold commands of the birth last read; its very start where that is not known. */
+  commandsFrom(topic: string): number {
+    return this.from?.[topic] ?? 0;
   }
 }

@@ -164,18 +164,20 @@ export class SinkTask implements Task {
     };
   }
 
-  /** Where the target says it stands; from the start for a target that has not seen this state yet. */
+  /**
+   * Where the target says it stands; for one that has not seen this state yet, where the state began. The latter may be
+   * a target restored from a backup that is older than the state: what it was told since has been trimmed.
+   */
   private async startingPoint({ progress, birth }: OpenedSink): Promise<SinkProgress> {
     const bounds = await this.context.log.bounds(this.topic);
     const { earliest, end } = bounds;
-    const isKnown = progress !== null && birth === this.birth;
-    if (isKnown && progress.lowest >= earliest && progress.lowest <= end) return progress;
-    const isRemade = isKnown && progress.lowest > end;
-    if (isRemade || ((isKnown || birth === null) && earliest > 0)) {
-      await this.refuseMissing(isKnown ? progress.lowest : 0, bounds);
-    }
-    const answered = isKnown && !isRemade ? progress.answered.filter((offset) => offset >= earliest) : [];
-    return { lowest: earliest, answered };
+    const { lowest, answered } =
+      progress !== null && birth === this.birth
+        ? progress
+        : { lowest: this.births.commandsFrom(this.topic), answered: [] };
+    if (lowest >= earliest && lowest <= end) return { lowest, answered };
+    await this.refuseMissing(lowest, bounds);
+    return { lowest: earliest, answered: lowest > end ? [] : answered.filter((offset) => offset >= earliest) };
   }
 
   /** @throws DuologError HISTORY_MISSING unless a resync asked for since has what is lost decided again. */

@@ -165,7 +165,14 @@ export class SourceTask implements Task {
   /** A quiet system: its position goes with the time, so that it may forget and that time passes for the decision. */
   private heartbeat(position: Position, timeMicros: number): TopicMessages {
     const { key, encoder } = this.heartbeats;
-    const value = encoder.encode({ system: this.system, position, sync: null, birth: null, time: timeMicros });
+    const value = encoder.encode({
+      system: this.system,
+      position,
+      sync: null,
+      birth: null,
+      commandsFrom: null,
+      time: timeMicros,
+    });
     return { topic: this.context.topics.heartbeat(), messages: [{ key, value }] };
   }
 

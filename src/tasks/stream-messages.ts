@@ -3,6 +3,7 @@ import { CommandEncoder } from '../avro/command-codec.js';
 import { CanonicalEncoder, DecisionEncoder, HoldEncoder } from '../avro/output-codec.js';
 import { heartbeatEncoder, KeyEncoder, type HeartbeatRecord } from '../avro/progress-codec.js';
 import type { Output } from '../decision/outputs.js';
+import type { SyncRecord } from '../decision/state.js';
 import type { LogMessage, TopicMessages } from '../log/contract.js';
 import type { SyncPlan } from '../plan/plan.js';
 import type { StateChange } from '../state/store.js';
@@ -75,9 +76,11 @@ export class StreamMessages {
   }
 
   /** Tells sinks and standbys which state is alive. */
-  heartbeat(sync: string, birth: string, nowMs: number): TopicMessages {
+  heartbeat(sync: string, { birth, commandsFrom }: SyncRecord, nowMs: number): TopicMessages {
     const { topic, keys, values } = this.heartbeats;
-    const value = values.encode({ system: null, position: null, sync, birth, time: nowMs * 1000 });
+    const time = nowMs * 1000;
+    const from = commandsFrom ?? null;
+    const value = values.encode({ system: null, position: null, sync, birth, commandsFrom: from, time });
     return { topic, messages: [{ key: keys.encode(syncHeartbeatKey(sync)), value }] };
   }
 

@@ -12,7 +12,7 @@ import { withdrawFormer } from './former-state.js';
 import { BirthReader } from './read-last.js';
 import { StreamGaps } from './stream-gaps.js';
 import { streamInputs, StreamReader, type StreamInput } from './stream-inputs.js';
-import { StreamMessages } from './stream-messages.js';
+import { StreamMessages, writtenSystems } from './stream-messages.js';
 import type { Task, TaskContext } from './task.js';
 
 /** The decision: pure, and an argument so that a replay can bring another. */
@@ -212,12 +212,26 @@ export class StreamTask implements Task {
     const { changelog, plan, newBirth } = this.options;
     const { store } = changelog;
     const isNew = syncRecord(store) === undefined;
-    if (isNew) initialState(store, { birth: newBirth(), ...plan });
-    else adoptConfiguration(store, plan);
+    if (isNew) {
+      initialState(store, { birth: newBirth(), ...plan });
+      store.put(SYNC_KEY, { ...syncRecord(store)!, commandsFrom: await this.commandsFrom() });
+    } else adoptConfiguration(store, plan);
     const sync = syncRecord(store)!;
     this.consumed = { ...sync.consumed, ...(await this.gaps.beginnings(sync.consumed)) };
     if (isNew) await withdrawFormer(this.context, plan, this.producer!);
-    await this.commit([], [this.messages.heartbeat(plan.name, sync.birth, clock.nowMs())]);
+    await this.commit([], [this.messages.heartbeat(plan.name, sync, clock.nowMs())]);
+  }
+
+  /** What stands in the command topics already was decided by another state. */
+  private async commandsFrom(): Promise<Readonly<Record<string, number>>> {
+    const { log, topics } = this.context;
+    const { plan } = this.options;
+    const ends: Record<string, number> = {};
+    for (const system of writtenSystems(plan)) {
+      const topic = topics.command(plan.name, system);
+      ends[topic] = (await log.bounds(topic)).end;
+    }
+    return ends;
   }
 
   /** For whoever looks at the group with Kafka's tools; now and then is enough. */

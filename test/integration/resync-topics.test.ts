@@ -107,6 +107,48 @@ describe('topics that lose what was not read yet', () => {
     await again.stop();
   });
 
+  it('a command topic, where the target is of a time before the state began: likewise', async () => {
+    const { crm, erp } = pair;
+    const topic = pair.names.command('customers', 'crm');
+    await crm.query(`CREATE TABLE backup AS SELECT comp_id, comp_city FROM company`);
+    const working = await pair.start();
+    await erp.query(`UPDATE customer SET city = 'Told since' WHERE vat IN ('V3', 'V4')`);
+    await erp.query(`INSERT INTO customer (name, vat) VALUES ('Told since', 'S1')`);
+    await pair.equal();
+    await working.stop();
+    await pair.empty(topic);
+    // The backup is put back: its slot is not in it.
+    await pair.loseSlot('crm');
+    await crm.query(`DELETE FROM company WHERE comp_id NOT IN (SELECT comp_id FROM backup)`);
+    await crm.query(`UPDATE company SET comp_city = b.comp_city FROM backup b WHERE b.comp_id = company.comp_id`);
+    await crm.query(`UPDATE duolog.sink SET birth = 'before', lowest = 3, answered = '{}' WHERE system = 'crm'`);
+
+    const duolog = await pair.start();
+    const error = await stopped(duolog, 'sink customers crm', 'HISTORY_MISSING');
+    expect(error.message).toContain(topic);
+    expect(error.hint).toBe('Run: duolog resync crm');
+    await pair.ask('crm');
+    await duolog.stop();
+    const again = await pair.start();
+    await pair.equal();
+    await resynced(again, 'crm');
+    await pair.equal();
+    await expectNoDoubles(pair);
+    await again.stop();
+  });
+
+  it('nothing at all, where the target is of a time before the state began: a target like any other', async () => {
+    const topic = pair.names.command('customers', 'crm');
+    await pair.loseState();
+    await pair.empty(topic);
+    const { earliest } = await pair.log.bounds(topic);
+    expect(earliest).toBeGreaterThan(0);
+    const duolog = await pair.start();
+    await pair.erp.query(`UPDATE customer SET city = 'By the new state' WHERE vat = 'V4'`);
+    await pair.equal();
+    await duolog.stop();
+  });
+
   it('nothing: a resync of what is right changes nothing and sends no command', async () => {
     const duolog = await pair.start();
     await pair.equal();
@@ -175,13 +217,16 @@ describe('topics that are deleted and made again', () => {
   it('are read from their start where they are the requests themselves', async () => {
     const { log, names, registry } = pair;
     const reader = new RequestReader({ log, topics: names, registry: new HttpSchemaRegistry({ url: registry }) });
-    await pair.ask('crm');
-    expect((await reader.pending()).map(({ system }) => system)).toEqual(['crm']);
+    const told = (wanted: readonly (readonly [system: string, id: unknown])[]) =>
+      eventually(async () => {
+        expect((await reader.pending()).map(({ system, id }) => [system, id])).toEqual(wanted);
+        return true;
+      });
+    const { request: former } = await pair.ask('crm');
+    await told([['crm', former]]);
     await pair.deleteTopic(names.request());
     const { request } = await pair.ask('erp');
-    expect((await reader.pending()).map(({ system, id }) => ({ system, id }))).toEqual([
-      { system: 'erp', id: request },
-    ]);
+    await told([['erp', request]]);
     expect(await reader.last('crm')).toBeNull();
     const duolog = await pair.start();
     await resynced(duolog, 'erp');
