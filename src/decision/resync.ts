@@ -13,6 +13,7 @@ import { tellSink } from './send.js';
 import type { InFlight, WaitingRecord } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 import { recordsWaiting, takeWaiting } from './waiting.js';
+import type { Work } from './work.js';
 
 /**
  * A gap in a system's stream: changes may have been lost, outcomes of our commands among them. The rows that follow
@@ -34,10 +35,11 @@ export function observeGap(turn: Turn, { system, entity, transaction }: EndSeen)
 }
 
 /** Every row has been read since the gap: what is left in doubt is settled, link by link. */
-export function queueDoubts(turn: Turn, system: string, entity: string): void {
+export function queueDoubts(turn: Turn, system: string, entity: string, snapshot: number): void {
   if (turn.sync.snapshots[`${system}/${entity}`]?.doubt === undefined) return;
-  for (const among of turn.entity(entity).systems.keys()) turn.queue({ what: 'doubt', system, entity, among });
-  turn.queue({ what: 'doubt', system, entity, among: null });
+  for (const among of [...turn.entity(entity).systems.keys(), null]) {
+    turn.queue({ what: 'doubt', system, entity, among, snapshot });
+  }
 }
 
 /** Where links with something unsettled are found: among a system's records, and those that have no record anywhere. */
@@ -105,13 +107,21 @@ function carriedOut(turn: Turn, link: LinkDraft, system: SystemIndex, member: Me
 }
 
 /** What the reading since the gap says of a link: it has shown every record that exists. */
-export function visitDoubt(turn: Turn, link: LinkDraft, system: SystemIndex, among: string | null): void {
+export function visitDoubt(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  { among, snapshot }: Extract<Work, { what: 'doubt' }>,
+): void {
   const member = link.members[system.system];
   if (member === undefined) return;
   // Snapshots end between transactions: that the deleting one is over was lost.
   if (member.ending !== null) endDeletion(turn, link, system, member);
-  if (system.plan.captured)
-    visitVanished(turn, link, system, turn.sync.snapshots[`${system.system}/${system.entity.name}`]!.number);
+  if (system.plan.captured) {
+    // A later reading may have begun: what that has not shown yet has not vanished.
+    const { number } = turn.sync.snapshots[`${system.system}/${system.entity.name}`]!;
+    visitVanished(turn, link, system, snapshot ?? number);
+  }
   const command = doubted(turn, system, member);
   if (command === null) return;
   if (command.operation === 'insert') {

@@ -130,7 +130,7 @@ function visit(turn: Turn, work: Work, link: LinkDraft): void {
       visitVanished(turn, link, turn.system(work.entity, work.system), work.snapshot);
       return;
     case 'doubt':
-      visitDoubt(turn, link, turn.system(work.entity, work.system), work.among);
+      visitDoubt(turn, link, turn.system(work.entity, work.system), work);
       return;
     case 'added-fields':
       takeAddedFields(turn, link, work.system, work.fields);

@@ -31,7 +31,7 @@ export function observeSnapshot(turn: Turn, event: EndSeen): void {
   // Where nothing is captured no row was shown: only what is in doubt is asked.
   const { captured } = turn.system(entity, system).plan;
   if (number > 1 && captured) turn.queue({ what: 'vanished', system, entity, snapshot: number });
-  queueDoubts(turn, system, entity);
+  queueDoubts(turn, system, entity, number);
   if (progress?.phase === 'matching' || progress?.phase === 'ended') return;
   setProgress(turn, system, entity, { ...progress, phase: first && captured ? 'matching' : 'ended', first, number });
   if (first && captured) turn.queue({ what: 'snapshot', system, entity, phase: 'present' });

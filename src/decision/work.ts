@@ -22,7 +22,14 @@ export type Work =
   /** A resync has ended: records it did not show have vanished. */
   | { readonly what: 'vanished'; readonly system: string; readonly entity: string; readonly snapshot: number }
   /** The rows behind a gap have been read: what became of commands in doubt, on links with a record in `among`, or with none. */
-  | { readonly what: 'doubt'; readonly system: string; readonly entity: string; readonly among: string | null }
+  | {
+      readonly what: 'doubt';
+      readonly system: string;
+      readonly entity: string;
+      readonly among: string | null;
+      /** Number of the snapshot that read them; a cursor of an earlier version has none. */
+      readonly snapshot?: number;
+    }
   /** The configuration got fields: every link with a record there takes them over (I16). */
   | {
       readonly what: 'added-fields';

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { decide } from '../../../src/decision/decide.js';
 import type { DecisionOutput, HoldOutput, Output } from '../../../src/decision/outputs.js';
+import { hasCursors } from '../../../src/decision/state.js';
 import { Conversation, planOf } from '../../support/decision-fixtures.js';
 
 /** A gap in a system's stream: what became of commands in flight is found by comparison (I5, I8, I13). */
@@ -214,6 +216,31 @@ describe('an insert whose outcome was lost', () => {
     expect(talk.command('crm')).toMatchObject({ operation: 'delete', key: '9' });
     talk.settle();
     expect(talk.state.links()).toMatchObject([{ existence: 'deleted' }]);
+  });
+});
+
+describe('a gap that comes while the last one is still being settled', () => {
+  it('makes nothing vanish that has been read before it and not again since', () => {
+    const talk = new Conversation(plan);
+    // More than one event's share of work.
+    const rows = Array.from({ length: 250 }, (_, at) => crm(`c${at}`, `Company ${at}`, `V${at}`));
+    talk.snapshot('crm', 'company', rows);
+    talk.snapshot(
+      'erp',
+      'company',
+      rows.map(({ id, crm_name, crm_vat }) => erp(id, crm_name, crm_vat)),
+    );
+    talk.settle();
+    talk.end('crm', 'company', 'gap');
+    talk.end('crm', 'company', 'snapshot-begin');
+    for (const row of rows) talk.read('crm', 'company', row);
+    const end = { kind: 'end', system: 'crm', entity: 'company', commitTimeMicros: null, transaction: 't' } as const;
+    decide(talk.state, { ...end, end: 'snapshot', position: '1' }, plan);
+    expect(hasCursors(talk.state)).toBe(true);
+    const before = talk.outputs.length;
+    talk.tell({ ...end, end: 'gap', position: '2' });
+    expect(talk.outputs.slice(before)).toEqual([]);
+    expect(talk.seen('crm', 'company', 'c249')).toMatchObject({ crm_vat: 'V249' });
   });
 });
 
