@@ -1,5 +1,5 @@
 import type { FieldValue } from '../decision/events.js';
-import type { CanonicalOutput, DecisionOutput, HoldOutput } from '../decision/outputs.js';
+import type { CanonicalOutput, DecisionOutput, HeldFor, HoldOutput } from '../decision/outputs.js';
 import type { Value } from '../model/value.js';
 import type { EntityPlan } from '../plan/plan.js';
 import type { Encoder, Encoders } from './codec.js';
@@ -114,14 +114,19 @@ export class DecisionEncoder {
   }
 }
 
-interface HoldRecord {
+interface HeldForRecord {
+  readonly reason: string;
+  readonly group: string | null;
+  readonly detail: string;
+  readonly since: number | null;
+}
+
+interface HoldRecord extends HeldForRecord {
   readonly link: string;
   readonly entity: string;
   readonly system: string;
-  readonly reason: string;
-  readonly detail: string;
   readonly key: string | null;
-  readonly since: number | null;
+  readonly others: readonly HeldForRecord[];
 }
 
 export class HoldEncoder {
@@ -135,9 +140,13 @@ export class HoldEncoder {
   encode(output: HoldOutput): Buffer | null {
     const { link, entity, system, hold } = output;
     if (hold === null) return null;
-    const { reason, detail, key, sinceMicros } = hold;
-    return this.encoder.encode({ link, entity, system, reason, detail, key, since: sinceMicros });
+    const { key, others } = hold;
+    return this.encoder.encode({ link, entity, system, key, ...heldFor(hold), others: others.map(heldFor) });
   }
+}
+
+function heldFor({ reason, group, detail, sinceMicros }: HeldFor): HeldForRecord {
+  return { reason, group, detail, since: sinceMicros };
 }
 
 function avroValue(value: FieldValue): AvroFieldValue {

@@ -72,17 +72,21 @@ export type HoldReason =
   | 'rewritten'
   | 'paused';
 
-/** A member waits, with the reason; `hold` null ends it. */
+/** One reason why a member waits. */
+export interface HeldFor {
+  readonly reason: HoldReason;
+  /** The field group that waits; the record's others go on. Null for the whole record. */
+  readonly group: string | null;
+  /** For people; never the record's values, but the system's own error for `failed`. */
+  readonly detail: string;
+  readonly sinceMicros: number | null;
+}
+
+/** A member waits, with the reason, and with the others where there are several; `hold` null ends all of them. */
 export interface HoldOutput {
   readonly kind: 'hold';
   readonly entity: string;
   readonly link: string;
   readonly system: string;
-  readonly hold: {
-    readonly reason: HoldReason;
-    /** For people; never the record's values, but the system's own error for `failed`. */
-    readonly detail: string;
-    readonly key: string | null;
-    readonly sinceMicros: number | null;
-  } | null;
+  readonly hold: (HeldFor & { readonly key: string | null; readonly others: readonly HeldFor[] }) | null;
 }

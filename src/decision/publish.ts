@@ -1,4 +1,5 @@
-import type { Hold, LinkRecord, Member } from './state.js';
+import type { HeldFor } from './outputs.js';
+import type { Hold, LinkRecord } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
 
 type Link = LinkRecord | LinkDraft;
@@ -57,24 +58,36 @@ function settersByField(turn: Turn, link: LinkDraft): Record<string, { system: s
 }
 
 function publishHolds(turn: Turn, before: LinkRecord | null, now: LinkDraft | null, link: Link): void {
+  const { entity, id } = link;
   for (const system in link.members) {
-    const was = holdToTell(before?.members[system]);
+    const was = before?.members[system]?.holds ?? NONE;
     const member = now?.members[system];
-    const is = holdToTell(member);
+    const is = member?.holds ?? NONE;
+    if (was.length === 0 && is.length === 0) continue;
     const key = member?.key ?? null;
-    const sameKey = key === (before?.members[system]?.key ?? null);
-    if (was === is && (is === undefined || sameKey)) continue;
-    if (is === undefined) {
-      turn.outputs.push({ kind: 'hold', entity: link.entity, link: link.id, system, hold: null });
-    } else if (was === undefined || was.reason !== is.reason || was.detail !== is.detail || !sameKey) {
-      const { reason, detail, sinceMicros } = is;
-      const hold = { reason, detail, key, sinceMicros };
-      turn.outputs.push({ kind: 'hold', entity: link.entity, link: link.id, system, hold });
-    }
+    if (key === (before?.members[system]?.key ?? null) && sameHolds(was, is)) continue;
+    const hold = is.length === 0 ? null : { key, ...holdsToTell(is) };
+    turn.outputs.push({ kind: 'hold', entity, link: id, system, hold });
   }
 }
 
-/** Of several the first that keeps the record as it is; a double is told of, but written on. */
-function holdToTell(member: Member | undefined): Hold | undefined {
-  return member?.holds.find(({ reason }) => reason !== 'duplicate') ?? member?.holds[0];
+const NONE: readonly Hold[] = [];
+
+function sameHolds(left: readonly Hold[], right: readonly Hold[]): boolean {
+  if (left === right) return true;
+  return left.length === right.length && left.every((one, at) => sameTold(one, right[at]!));
+}
+
+function sameTold(left: Hold, right: Hold): boolean {
+  return left.reason === right.reason && left.group === right.group && left.detail === right.detail;
+}
+
+/** Of several, first one that keeps the record as it is; a double is told of, but written on. */
+function holdsToTell(holds: readonly Hold[]): HeldFor & { readonly others: readonly HeldFor[] } {
+  const first = holds.find(({ reason }) => reason !== 'duplicate') ?? holds[0]!;
+  return { ...heldFor(first), others: holds.filter((one) => one !== first).map(heldFor) };
+}
+
+function heldFor({ reason, group, detail, sinceMicros }: Hold): HeldFor {
+  return { reason, group, detail, sinceMicros };
 }

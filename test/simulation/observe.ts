@@ -4,7 +4,7 @@ import { commandOf } from '../../src/avro/command-codec.js';
 import { keyOf } from '../../src/avro/progress-codec.js';
 import type { Command } from '../../src/connector/contract.js';
 import type { FieldValue, StreamEvent } from '../../src/decision/events.js';
-import type { CanonicalOutput, DecisionOutput, HoldOutput } from '../../src/decision/outputs.js';
+import type { CanonicalOutput, DecisionOutput, HeldFor, HoldOutput } from '../../src/decision/outputs.js';
 import type { Observed, Seen } from './oracle/observed.js';
 import { REGISTRY } from './tasks.js';
 import type { World } from './world.js';
@@ -102,15 +102,16 @@ function holdOf(entity: string, key: string, told: Told | null): HoldOutput {
   const at = key.lastIndexOf(',');
   const member = { kind: 'hold', entity, link: key.slice(0, at), system: key.slice(at + 1) } as const;
   if (told === null) return { ...member, hold: null };
-  const { reason, detail, key: record, since } = told as Told & { key: string | null; since: number | null };
+  const { key: record, others } = told as Told & { key: string | null; others: readonly Told[] };
+  return { ...member, hold: { ...heldForOf(told), key: record, others: others.map(heldForOf) } };
+}
+
+function heldForOf(told: Told): HeldFor {
   return {
-    ...member,
-    hold: {
-      reason: reason as NonNullable<HoldOutput['hold']>['reason'],
-      detail: detail as string,
-      key: record,
-      sinceMicros: since,
-    },
+    reason: told['reason'] as HeldFor['reason'],
+    group: told['group'] as string | null,
+    detail: told['detail'] as string,
+    sinceMicros: told['since'] as number | null,
   };
 }
 

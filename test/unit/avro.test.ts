@@ -9,12 +9,10 @@ import { controlEvent, ControlEncoder } from '../../src/avro/control-codec.js';
 import type { AnswerEvent } from '../../src/decision/events.js';
 import { decimalBytes, decimalText } from '../../src/avro/decimal.js';
 import { MemorySchemaRegistry } from '../../src/avro/memory-registry.js';
-import { CanonicalEncoder, DecisionEncoder } from '../../src/avro/output-codec.js';
 import { compile, schemaFile, type SchemaFile } from '../../src/avro/schema.js';
 import type { Change, Command, Outcome } from '../../src/connector/contract.js';
 import type { Column, ColumnType, TableShape } from '../../src/model/table.js';
 import { int64, type Row, type Value } from '../../src/model/value.js';
-import type { EntityPlan } from '../../src/plan/plan.js';
 
 const FILES = readdirSync(new URL('../../schemas/', import.meta.url))
   .filter((name) => name.endsWith('.avsc'))
@@ -321,76 +319,5 @@ describe('what people say', () => {
     const decoder = new Decoder(registry);
     await decoder.prepare([message]);
     expect(controlEvent(decoder.decode(message))).toEqual(answer);
-  });
-});
-
-describe('outputs for subscribers', () => {
-  it('carry canonical values typed, references as links, and decisions with every side', async () => {
-    const registry = new MemorySchemaRegistry();
-    const encoders = new Encoders(registry);
-    const entity: EntityPlan = {
-      name: 'person',
-      fields: [
-        { name: 'name', type: { kind: 'string' }, nullable: false, group: 'name' },
-        { name: 'credit', type: { kind: 'decimal', precision: 12, scale: 2 }, nullable: true, group: 'credit' },
-        { name: 'company', type: { kind: 'reference', entity: 'company' }, nullable: true, group: 'company' },
-        { name: 'owner', type: { kind: 'reference', entity: 'person' }, nullable: true, group: 'owner' },
-      ],
-      match: [],
-      conflict: { policy: 'leading', lead: null, withinMicros: 0, otherwise: 'leading', groups: {}, first: 'leading' },
-      systems: {},
-      children: [],
-    };
-    const canonical = await CanonicalEncoder.register(encoders, 'canonical', entity);
-    const decision = await DecisionEncoder.register(encoders, 'decision');
-    const messages = [
-      canonical.encode({
-        kind: 'canonical',
-        entity: 'person',
-        link: 'l1',
-        fields: {
-          name: 'Ann',
-          credit: '12.50',
-          company: { link: 'l2' },
-          owner: { system: 'crm', entity: 'person', key: '4' },
-        },
-        keys: { crm: '1' },
-        set: { name: { system: 'crm', timeMicros: null } },
-      })!,
-      decision.encode({
-        kind: 'decision',
-        entity: 'person',
-        link: 'l1',
-        decision: 'conflict',
-        group: 'company',
-        fields: [
-          {
-            field: 'company',
-            agreed: null,
-            sides: [{ system: 'crm', key: '1', value: { link: 'l2' }, absent: false, timeMicros: 5 }],
-          },
-        ],
-        merged: 'l3',
-        winner: 'crm',
-        rule: 'leading',
-        timeMicros: 6,
-      }),
-    ] as const;
-    const decoder = new Decoder(registry);
-    await decoder.prepare(messages);
-    expect(decoder.decode(messages[0]).value).toMatchObject({
-      link: 'l1',
-      fields: { name: 'Ann', credit: '12.50', company: { link: 'l2' }, owner: { system: 'crm', key: '4' } },
-      keys: { crm: '1' },
-      set: { name: { system: 'crm', time: null } },
-    });
-    expect(decoder.decode(messages[1]).value).toMatchObject({
-      fields: [{ agreed: null, sides: [{ value: { link: 'l2' } }] }],
-      merged: 'l3',
-      winner: 'crm',
-    });
-    expect(
-      canonical.encode({ kind: 'canonical', entity: 'person', link: 'l1', fields: null, keys: {}, set: {} }),
-    ).toBeNull();
   });
 });

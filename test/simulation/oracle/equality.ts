@@ -1,15 +1,7 @@
-import type { CanonicalOutput } from '../../../src/decision/outputs.js';
+import type { CanonicalOutput, HeldFor } from '../../../src/decision/outputs.js';
 import type { FieldValue } from '../../../src/decision/events.js';
 import type { Row, Value } from '../../../src/model/value.js';
-import {
-  columnOf,
-  fieldToColumn,
-  isPresent,
-  tableName,
-  TRUNCATED_LENGTH,
-  type EntityConfig,
-  type FieldConfig,
-} from '../world-config.js';
+import { isPresent, tableName, type EntityConfig, type FieldConfig } from '../world-config.js';
 import {
   codeOf,
   isRecordOf,
@@ -20,6 +12,7 @@ import {
   type RecordChange,
   type Violation,
 } from './observed.js';
+import { differences, presentRowOf } from './projection.js';
 
 /**
  * At rest every record has one link and a link one record per system (I9), and every record shows the canonical
@@ -62,44 +55,36 @@ class Equality {
     for (const [system, config] of Object.entries(entity.systems)) {
       if (!config.written) continue;
       const key = canonical.keys[system];
-      const hold = this.final.holds.get(`${canonical.link} ${system}`);
-      // A record held as a duplicate goes on being written; one that is lacking is not inserted.
-      if (hold && !(hold.reason === 'duplicate' && key !== undefined)) continue;
+      const held = this.heldFor(canonical, system);
       if (key === undefined) {
-        if (!this.isMeantToLack(canonical, system)) {
+        if (held.length === 0 && !this.isMeantToLack(canonical, system)) {
           this.report('I11', `${canonical.link} has no record in ${system}, and no hold says why`);
         }
         continue;
       }
-      const row = this.row(system, entity, key);
+      // A record held as a duplicate goes on being written.
+      if (held.some(({ reason, group }) => group === null && reason !== 'duplicate')) continue;
+      const row = presentRowOf(this.observed, entity, system, key);
       if (!row) this.report('I11', `${canonical.link}: ${recordName(system, entity.name, key)} is not there`);
       else this.verifyFields(canonical, entity, system, row);
     }
   }
 
+  /** A hold of a field group excuses this group's fields, and no others. */
   private verifyFields(canonical: CanonicalOutput, entity: EntityConfig, system: string, row: Row): void {
-    const config = entity.systems[system]!;
-    for (const field of entity.fields) {
-      if (config.notWritten.includes(field.name)) continue;
-      const value = canonical.fields![field.name] ?? null;
-      const expected = this.projected(field, system, value, config.truncated.includes(field.name));
-      const actual = row[columnOf(config, system, field)] ?? null;
-      if (expected === undefined || String(expected) === String(actual)) continue;
+    const { notWritten } = entity.systems[system]!;
+    const held = new Set(this.heldFor(canonical, system).map(({ group }) => group));
+    for (const { field, value, expected, actual } of differences(this.final, entity, system, canonical, row)) {
+      if (notWritten.includes(field.name) || held.has(field.group)) continue;
       if (this.isDeletedParent(field, system, value, actual)) continue;
       const message = `${canonical.link}.${field.name} is ${show(value)}, but ${system} shows ${show(actual)}`;
       this.report('I11', `${message} (expected ${show(expected)}) and no hold says why`);
     }
   }
 
-  /** The column value that a canonical value stands for; undefined where any will do. */
-  private projected(field: FieldConfig, system: string, value: FieldValue, truncated: boolean): Value | undefined {
-    if (value !== null && typeof value === 'object') {
-      if ('key' in value) return value.system === system ? value.key : undefined;
-      const parent = this.final.links.get(value.link);
-      return parent?.fields ? parent.keys[system] : null;
-    }
-    if (truncated && typeof value === 'string') return value.slice(0, TRUNCATED_LENGTH);
-    return fieldToColumn(field, value);
+  private heldFor({ link }: CanonicalOutput, system: string): readonly HeldFor[] {
+    const hold = this.final.holds.get(`${link} ${system}`);
+    return hold === undefined ? [] : [hold, ...hold.others];
   }
 
   /** The parent is deleted, but its record there stays: a hold of its own or a decision says why. */
@@ -217,11 +202,6 @@ class Equality {
 
   private isHeld(link: string): boolean {
     return this.observed.world.systems.some((system) => this.final.holds.has(`${link} ${system}`));
-  }
-
-  private row(system: string, entity: EntityConfig, key: string): Row | null {
-    const row = this.table(system, entity).rows.get(key);
-    return row && isPresent(entity.systems[system]!, row) ? row : null;
   }
 
   private table(system: string, entity: EntityConfig) {

@@ -174,6 +174,21 @@ describe('the policy picks, and the loser stands in a decision', () => {
     talk.update('erp', 'company', null, erp('Köln'));
     expect(talk.link('erp', 'company', 'e').members['erp']!.holds).toEqual([]);
   });
+
+  it('holds are told by group: of two that wait both are named, and the third goes on', () => {
+    const talk = equal({ policy: 'hold' });
+    talk.update('crm', 'company', null, crm('Köln', '2'));
+    const outputs = talk.update('erp', 'company', null, erp('Ulm', '3'));
+    const told = { reason: 'conflict', group: 'city', others: [{ reason: 'conflict', group: 'zip' }] };
+    expect(outputs.filter(({ kind }) => kind === 'hold')).toMatchObject([{ system: 'erp', hold: told }]);
+    talk.refuse('erp');
+    talk.update('crm', 'company', null, { ...crm('Köln', '2'), crm_name: 'Acme Ltd' });
+    expect(talk.command('erp').set).toEqual({ erp_name: 'Acme Ltd' });
+    // One of them is settled by erp itself.
+    expect(talk.update('erp', 'company', null, erp('Köln', '3'))).toMatchObject([
+      { kind: 'hold', hold: { reason: 'conflict', group: 'zip', others: [] } },
+    ]);
+  });
 });
 
 describe('rule 9: answers to held conflicts', () => {
