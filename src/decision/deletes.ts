@@ -169,7 +169,12 @@ export function revive(
   link.deletions = [];
   link.tombstoneMicros = null;
   link.moves++;
-  for (const name in link.members) link.members[name]!.kept = false;
+  for (const name in link.members) {
+    const member = link.members[name]!;
+    member.kept = false;
+    // Whether it lives was what a person had to say.
+    release(turn, link, member, (one) => one.reason === 'conflict' && one.group === null);
+  }
   queueMatches(turn, link.entity, link.match);
   queueChildren(turn, link);
   turn.changed(link);

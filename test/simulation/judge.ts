@@ -40,7 +40,7 @@ export async function judge(scenario: Scenario): Promise<Verdict> {
         ...verifyStreams(observed, changes),
         ...verifyEquality(observed, final, changes),
         ...verifyAccounts(observed, final, changes),
-        ...verifyHolds(observed, final),
+        ...verifyHolds(observed, final, changes),
       ]
     : [
         {

@@ -2,6 +2,7 @@ import type { CanonicalOutput, HeldFor } from '../../../src/decision/outputs.js'
 import type { FieldValue } from '../../../src/decision/events.js';
 import type { Row, Value } from '../../../src/model/value.js';
 import { isPresent, tableName, type EntityConfig, type FieldConfig } from '../world-config.js';
+import { Keeping } from './keeping.js';
 import {
   codeOf,
   isRecordOf,
@@ -25,12 +26,15 @@ export function verifyEquality(observed: Observed, final: Final, changes: readon
 class Equality {
   private readonly violations: Violation[] = [];
   private readonly linkOfRecord = new Map<string, string>();
+  private readonly keeping: Keeping;
 
   constructor(
     private readonly observed: Observed,
     private readonly final: Final,
     private readonly changes: readonly RecordChange[],
-  ) {}
+  ) {
+    this.keeping = new Keeping(observed, changes);
+  }
 
   verify(): Violation[] {
     for (const canonical of this.final.links.values()) if (canonical.fields) this.verifyOneLink(canonical);
@@ -93,7 +97,7 @@ class Equality {
     const name = recordName(system, field.name, String(actual));
     if (isRecordOf(this.final, value.link, name) || this.final.heldRecords.get(name) === value.link) return true;
     const parent = this.observed.world.entities.find((entity) => entity.name === field.name)!;
-    return this.isToldKept(parent, system, String(actual));
+    return this.keeping.isTold(parent, system, String(actual));
   }
 
   /**
@@ -102,46 +106,11 @@ class Equality {
    */
   private isMeantToLack(canonical: CanonicalOutput, system: string): boolean {
     const entity = this.observed.world.entities.find(({ name }) => name === canonical.entity)!;
-    if (this.wasUnlinked(canonical)) return true;
+    if (this.keeping.wasUnlinked(canonical)) return true;
     const keeping = Object.keys(canonical.keys).every((other) =>
       ['never', 'unlink'].includes(entity.systems[other]!.delete),
     );
     return keeping && this.wasDeleted(canonical.link, entity, system);
-  }
-
-  /** Its only record was taken out of a deleted link (delete: unlink). */
-  private wasUnlinked({ entity: name, keys }: CanonicalOutput): boolean {
-    const entity = this.observed.world.entities.find((one) => one.name === name)!;
-    const records = Object.entries(keys);
-    const [system, key] = records[0] ?? ['', ''];
-    return records.length === 1 && entity.systems[system]!.delete === 'unlink' && this.isToldKept(entity, system, key);
-  }
-
-  /** A decision says that the record was left where others deleted theirs. */
-  private isToldKept(entity: EntityConfig, system: string, key: string): boolean {
-    const keys = this.keysUntil(entity, system, key);
-    return this.observed.decisions.some(
-      ({ what }) =>
-        what.entity === entity.name &&
-        what.decision === 'lost-deletion' &&
-        what.fields.some(({ sides }) =>
-          sides.some((side) => side.system === system && side.key !== null && keys.has(side.key)),
-        ),
-    );
-  }
-
-  /** The record's key and those that it had before: people change keys of kept records too. */
-  private keysUntil(entity: EntityConfig, system: string, key: string): ReadonlySet<string> {
-    const keys = new Set([key]);
-    let current = key;
-    for (const change of this.changes.toReversed()) {
-      if (change.entity !== entity || change.system !== system || change.key !== current) continue;
-      if (change.before === null) break;
-      if (change.oldKey === null) continue;
-      current = change.oldKey;
-      keys.add(current);
-    }
-    return keys;
   }
 
   private wasDeleted(link: string, entity: EntityConfig, system: string): boolean {
@@ -182,7 +151,7 @@ class Equality {
     );
     if (!insert?.own?.command || codeOf(entity, system, insert.after) !== code) return;
     const link = this.linkOfRecord.get(recordName(system, entity.name, key));
-    if (link ? this.isHeld(link) : this.isToldKept(entity, system, key)) return;
+    if (link ? this.isHeld(link) : this.keeping.isTold(entity, system, key)) return;
     for (const [otherKey, row] of this.table(system, entity).rows) {
       if (otherKey === key || !isPresent(entity.systems[system]!, row)) continue;
       if (codeOf(entity, system, row) !== code) continue;

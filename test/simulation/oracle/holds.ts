@@ -1,20 +1,34 @@
-import type { CanonicalOutput, HoldOutput } from '../../../src/decision/outputs.js';
+import type { CanonicalOutput, HeldFor, HoldOutput } from '../../../src/decision/outputs.js';
 import type { Value } from '../../../src/model/value.js';
 import { columnName, isPresent, tableName, type EntityConfig } from '../world-config.js';
-import { codeOf, recordName, type Final, type Observed, type Violation } from './observed.js';
+import { Keeping } from './keeping.js';
+import { codeOf, recordName, type Final, type Observed, type RecordChange, type Violation } from './observed.js';
+import { differences, presentRowOf } from './projection.js';
 
 /** A hold that stands at the end must have its reason still: else it should have ended, or never begun. */
-export function verifyHolds(observed: Observed, final: Final): Violation[] {
-  const checker = new HoldChecker(observed, final);
+export function verifyHolds(observed: Observed, final: Final, changes: readonly RecordChange[]): Violation[] {
+  const checker = new HoldChecker(observed, final, new Keeping(observed, changes));
   const last = new Map<string, HoldOutput>();
   for (const { what } of observed.holds) last.set(`${what.link} ${what.system}`, what);
   const violations: Violation[] = [];
   for (const { entity, link, system, hold } of last.values()) {
-    if (hold === null || checker.isJustified(entity, link, system, hold)) continue;
-    const message = `${link} is held in ${system} (${hold.reason}: ${hold.detail}), but the reason is not there`;
-    violations.push({ rule: 'stale hold', message });
+    if (hold === null) continue;
+    for (const held of [hold, ...hold.others]) {
+      if (checker.isJustified({ entity, link, system, key: hold.key, held })) continue;
+      const message = `${link} is held in ${system} (${held.reason}: ${held.detail}), but the reason is not there`;
+      violations.push({ rule: 'stale hold', message });
+    }
   }
   return violations;
+}
+
+/** One reason of a hold, and whose. */
+interface Told {
+  readonly entity: string;
+  readonly link: string;
+  readonly system: string;
+  readonly key: string | null;
+  readonly held: HeldFor;
 }
 
 class HoldChecker {
@@ -23,6 +37,7 @@ class HoldChecker {
   constructor(
     private readonly observed: Observed,
     private readonly final: Final,
+    private readonly keeping: Keeping,
   ) {
     for (const { entity, link, fields, keys } of final.links.values()) {
       if (!fields) continue;
@@ -30,31 +45,62 @@ class HoldChecker {
     }
   }
 
-  isJustified(entityName: string, link: string, system: string, hold: NonNullable<HoldOutput['hold']>): boolean {
-    const entity = this.observed.world.entities.find(({ name }) => name === entityName)!;
+  isJustified({ entity: name, link, system, key, held }: Told): boolean {
+    const entity = this.observed.world.entities.find((one) => one.name === name)!;
     const canonical = this.final.links.get(link);
-    switch (hold.reason) {
+    switch (held.reason) {
       case 'duplicate':
       case 'refused':
         return this.othersShow(entity, link, canonical);
       case 'failed':
-        return this.wouldFail(entity, system, link, canonical, hold.detail);
+        return this.wouldFail(entity, system, link, canonical, held.detail);
       case 'conflict':
-        return this.someRuleHolds(entity);
+        if (!personDecides(entity, held.group)) return false;
+        return held.group === null
+          ? this.existenceDiffers(entity, system, canonical, key)
+          : this.groupDiffers(entity, system, canonical, held.group);
       case 'rewritten':
-        return Object.values(entity.systems).some(({ trigger }) => trigger !== null);
+        return (
+          isRewritten(entity, system, held.group) && this.groupDiffers(entity, system, canonical, held.group ?? '')
+        );
       case 'parent-missing':
-        return this.lacksParent(entity, system, canonical);
+        return this.lacksParent(entity, system, canonical, held.group);
       case 'children-exist':
-        return hold.key !== null && this.hasChildren(entity, system, hold.key);
+        return key !== null && this.hasChildren(entity, system, key);
       case 'approval':
-        return Object.values(entity.systems).some((config) => config.delete === 'unlink');
+        return canonical?.fields != null && canonical.keys[system] === undefined && this.keeping.wasUnlinked(canonical);
       case 'invalid':
-        return entity.systems[system]!.keys === 'natural';
+        return isRefused(entity, system, canonical, held.group);
       case 'oversize':
       case 'paused':
         return false;
     }
+  }
+
+  /** Both sides of a field group, as they are now. */
+  private groupDiffers(
+    entity: EntityConfig,
+    system: string,
+    canonical: CanonicalOutput | undefined,
+    group: string,
+  ): boolean {
+    const key = canonical?.keys[system];
+    if (!canonical?.fields || key === undefined) return false;
+    const row = presentRowOf(this.observed, entity, system, key);
+    return (
+      row !== null && differences(this.final, entity, system, canonical, row).some(({ field }) => field.group === group)
+    );
+  }
+
+  /** The record is gone here while the thing is there elsewhere, or the other way round. */
+  private existenceDiffers(
+    entity: EntityConfig,
+    system: string,
+    canonical: CanonicalOutput | undefined,
+    key: string | null,
+  ): boolean {
+    if (canonical?.fields) return canonical.keys[system] === undefined && Object.keys(canonical.keys).length > 0;
+    return key !== null && presentRowOf(this.observed, entity, system, key) !== null;
   }
 
   /** Some record of another link, or another link, has a match value of this one. */
@@ -116,18 +162,16 @@ class HoldChecker {
     });
   }
 
-  private someRuleHolds(entity: EntityConfig): boolean {
-    const { conflict } = entity;
-    return [conflict, ...Object.values(conflict.groups)].some(
-      ({ policy, otherwise }) =>
-        policy === 'hold' || (otherwise === 'hold' && (policy === 'newest' || conflict.first === 'newest')),
-    );
-  }
-
-  private lacksParent(entity: EntityConfig, system: string, canonical: CanonicalOutput | undefined): boolean {
-    return entity.fields.some(({ kind, name }) => {
-      const value = canonical?.fields?.[name];
-      if (kind !== 'reference' || value === null || typeof value !== 'object') return false;
+  private lacksParent(
+    entity: EntityConfig,
+    system: string,
+    canonical: CanonicalOutput | undefined,
+    group: string | null,
+  ): boolean {
+    return entity.fields.some((field) => {
+      const value = canonical?.fields?.[field.name];
+      if (field.kind !== 'reference' || field.group !== group || value == null || typeof value !== 'object')
+        return false;
       return !('link' in value) || this.final.links.get(value.link)?.keys[system] === undefined;
     });
   }
@@ -143,4 +187,32 @@ class HoldChecker {
   private rows(system: string, entity: EntityConfig) {
     return this.observed.databases.get(system)!.table(tableName(system, entity.name)).rows;
   }
+}
+
+/** The policy may leave the group, or with null the record itself, to a person. */
+function personDecides({ conflict }: EntityConfig, group: string | null): boolean {
+  const { policy, otherwise } = (group === null ? undefined : conflict.groups[group]) ?? conflict;
+  return policy === 'hold' || (otherwise === 'hold' && (policy === 'newest' || conflict.first === 'newest'));
+}
+
+/** The system has a trigger that shows another value than was written. */
+function isRewritten(entity: EntityConfig, system: string, group: string | null): boolean {
+  const { trigger } = entity.systems[system]!;
+  return entity.fields.some((field) => field.name === trigger?.field && field.group === group);
+}
+
+/** The mapping has no value for the system: a natural key cannot be empty. */
+function isRefused(
+  entity: EntityConfig,
+  system: string,
+  canonical: CanonicalOutput | undefined,
+  group: string | null,
+): boolean {
+  if (entity.systems[system]!.keys !== 'natural' || !canonical?.fields) return false;
+  return entity.fields.some(
+    (field) =>
+      field.kind === 'code' &&
+      (group === null || field.group === group) &&
+      (canonical.fields![field.name] ?? null) === null,
+  );
 }

@@ -317,4 +317,18 @@ describe('update against delete', () => {
       command === null ? [] : [command],
     );
   });
+
+  it('a person need not say any more once an edit has decided: the record is written again', () => {
+    const talk = equal({ policy: 'newest', withinMicros: 2_000_000, otherwise: 'hold' });
+    talk.delete('crm', 'company', crm('Bonn'));
+    talk.update('erp', 'company', null, erp('Ulm'));
+    expect(talk.link('erp', 'company', 'e').members['erp']!.holds).toMatchObject([{ reason: 'conflict', group: null }]);
+    talk.timeMicros += 10_000_000;
+    expect(decisions(talk.update('erp', 'company', null, erp('Trier')))).toMatchObject([{ decision: 'revived' }]);
+    expect(talk.link('erp', 'company', 'e').members['erp']!.holds).toEqual([]);
+    talk.refuse('erp');
+    talk.apply('crm', { id: 'c' });
+    talk.update('crm', 'company', null, crm('Mainz'));
+    expect(talk.command('erp').set).toEqual({ erp_city: 'Mainz' });
+  });
 });
