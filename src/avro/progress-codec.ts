@@ -19,6 +19,8 @@ export interface RequestRecord {
   readonly time: number;
   /** By topic: its end when this was asked. */
   readonly ends: Readonly<Record<string, number>>;
+  /** What is not found any more was deleted, however much it is. */
+  readonly allowDeletes: boolean;
   /** In the source's answer: when it took the request up. */
   readonly taken: number | null;
 }
@@ -68,7 +70,8 @@ export function requestEncoder(encoders: Encoders, topic: string): Promise<Encod
 }
 
 export function requestOf(decoded: Decoded): RequestRecord {
-  return decoded.value as RequestRecord;
+  // One of an earlier version says nothing of deletions.
+  return { allowDeletes: false, ...(decoded.value as Partial<RequestRecord>) } as RequestRecord;
 }
 
 export function heartbeatEncoder(encoders: Encoders, topic: string): Promise<Encoder<HeartbeatRecord>> {

@@ -86,6 +86,7 @@ function createProgram(wrap: Wrap): Command {
   )
     .argument('<system>', 'the system, as the configuration names it')
     .option('--entity <entities...>', 'only these entities')
+    .option('--allow-deletes', 'records that are no longer there were deleted, however many they are', false)
     .action((system: string, options: ResyncOptions & CommonOptions) =>
       wrap<ResyncOptions>(async (each, output) => (await import('./resync.js')).resync(system, each, output))(options),
     );

@@ -4,6 +4,7 @@ import { loadConfiguration } from '../config/load.js';
 import { didYouMean } from '../config/problems.js';
 import { registryOptions } from '../config/registry-connection.js';
 import type { Configuration } from '../config/schema.js';
+import type { RequestRecord } from '../avro/progress-codec.js';
 import { DuologError } from '../errors/duolog-error.js';
 import { openLog } from '../kafka/index.js';
 import { TopicNames } from '../log/topics.js';
@@ -17,6 +18,8 @@ export interface ResyncOptions {
   readonly config: string;
   /** All where none is named. */
   readonly entity?: readonly string[];
+  /** Records that are no longer there were deleted, however many they are. */
+  readonly allowDeletes?: boolean;
 }
 
 /**
@@ -38,9 +41,10 @@ export async function resync(system: string, options: ResyncOptions, output: Out
       clock: systemClock,
     };
     const entities = named.length === 0 ? null : [...new Set(named)];
-    const request = await askForResync(context, asked, entities);
-    tell(asked, request.entities, output);
-    output.result({ system, request: request.id, entities: request.entities, ends: request.ends });
+    const request = await askForResync(context, asked, { entities, allowDeletes: options.allowDeletes ?? false });
+    const { id, ends, allowDeletes } = request;
+    tell(asked, request, output);
+    output.result({ system, request: id, entities: request.entities, allowDeletes, ends });
     return EXIT.OK;
   } finally {
     await log.close();
@@ -67,7 +71,7 @@ function refuseUnknown(what: string, names: readonly string[], known: readonly s
   });
 }
 
-function tell({ system, tables }: AskedSystem, entities: readonly string[] | null, output: Output): void {
+function tell({ system, tables }: AskedSystem, { entities, allowDeletes }: RequestRecord, output: Output): void {
   const asked = tables.filter(({ entity }) => entities?.includes(entity) ?? true);
   const captured = asked.filter(({ captured: is }) => is).map(({ entity }) => entity);
   const written = asked.filter(({ captured: is, written: isWritten }) => !is && isWritten).map(({ entity }) => entity);
@@ -77,6 +81,9 @@ function tell({ system, tables }: AskedSystem, entities: readonly string[] | nul
     output.line(
       '  if changes have been lost, it makes a new slot and reads all of its tables. The stream goes on meanwhile.',
     );
+  }
+  if (allowDeletes && captured.length > 0) {
+    output.line('  Records that are not there any more were deleted, however many they are.');
   }
   if (written.length > 0) {
     output.line(`  ${written.join(', ')}: not captured; commands without an answer are sent again.`);

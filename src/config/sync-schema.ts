@@ -124,6 +124,20 @@ const entitySystemSchema = z.strictObject({
     })
     .optional()
     .meta({ description: 'How this system marks rows as deleted; a row so marked counts as absent.' }),
+  vanished: z
+    .strictObject({
+      records: z.int('must be a whole number').min(1, 'must be at least 1').default(20).meta({
+        description: 'Fewer than so many are believed to be deleted, whatever their share.',
+      }),
+      percent: z.int('must be a whole number').min(0).max(100).default(20).meta({
+        description: 'The share of the linked records above which they are not; `100` believes everything.',
+      }),
+    })
+    .prefault({})
+    .meta({
+      description:
+        'When a reading after a gap (a resync) misses as many linked records as this, the sync stops with `RECORDS_VANISHED` before it deletes them elsewhere, until `duolog resync --allow-deletes` says that it is meant: the database may have been restored empty.',
+    }),
   updated: nonEmpty.optional().meta({
     description:
       'A column with the time of the last edit; it tells the age of rows that were there before the first start (for `newest`).',

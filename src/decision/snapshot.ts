@@ -28,12 +28,17 @@ export function observeSnapshot(turn: Turn, event: EndSeen): void {
     return;
   }
   const { first, number } = progress ?? { first: true, number: 0 };
+  const { request } = progress ?? {};
+  const answered = { ...progress, ...(request === undefined ? {} : { answered: request }), first, number };
   // Where nothing is captured no row was shown: only what is in doubt is asked.
   const { captured } = turn.system(entity, system).plan;
   if (number > 1 && captured) turn.queue({ what: 'vanished', system, entity, snapshot: number });
   queueDoubts(turn, system, entity, number);
-  if (progress?.phase === 'matching' || progress?.phase === 'ended') return;
-  setProgress(turn, system, entity, { ...progress, phase: first && captured ? 'matching' : 'ended', first, number });
+  if (progress?.phase === 'matching' || progress?.phase === 'ended') {
+    if (progress.answered !== request) setProgress(turn, system, entity, { ...answered, phase: progress.phase });
+    return;
+  }
+  setProgress(turn, system, entity, { ...answered, phase: first && captured ? 'matching' : 'ended' });
   if (first && captured) turn.queue({ what: 'snapshot', system, entity, phase: 'present' });
 }
 

@@ -177,6 +177,8 @@ export interface SnapshotProgress {
   readonly doubt?: number;
   /** The request that the last gap answered. */
   readonly request?: string;
+  /** The request that the last reading brought to its end answered. */
+  readonly answered?: string;
 }
 
 /** The configuration that the state was made under, a digest a part (I16). */

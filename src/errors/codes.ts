@@ -74,6 +74,10 @@ export const ERROR_KINDS = {
     hint: 'Something else wrote to a topic of Duolog, or the schema registry was replaced; see the topic and offset.',
   },
   NAME_UNKNOWN: { retry: 'never', hint: 'Use one of the names in the message.' },
+  RECORDS_VANISHED: {
+    retry: 'operator',
+    hint: 'If they were deleted, run `duolog resync` with --allow-deletes; if they were lost, bring them back and run `duolog resync`.',
+  },
   REGISTRY_REFUSED: { retry: 'operator', hint: 'Check the rights and settings at the schema registry.' },
   REGISTRY_UNREACHABLE: { retry: 'backoff', hint: 'Check that the schema registry runs and its address is right.' },
   RESYNC_REQUESTED: { retry: 'now', hint: 'Nothing: the source opens anew and does what `duolog resync` asked for.' },

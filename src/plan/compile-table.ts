@@ -43,6 +43,7 @@ export function compileTable(context: TableContext): EntitySystemPlan {
     softDelete,
     updatedColumn: updatedColumn(context),
     generatesKey: shape.key.some((column) => !filled.has(column)),
+    vanished: configured.vanished,
   };
 }
 

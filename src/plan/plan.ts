@@ -103,6 +103,13 @@ export interface EntitySystemPlan {
   readonly updatedColumn: string | null;
   /** The system makes the key on insert. */
   readonly generatesKey: boolean;
+  /** So many linked records, and so large a share of them, must a reading miss before nobody believes that they were deleted. */
+  readonly vanished?: VanishedLimit;
+}
+
+export interface VanishedLimit {
+  readonly records: number;
+  readonly percent: number;
 }
 
 /** One field in one system. */

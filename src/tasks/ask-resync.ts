@@ -19,13 +19,13 @@ export interface AskedSystem {
 
 /**
  * Asks the system's source to read these entities again and to compare (null: all). A request that waits still is taken
- * into the new one.
+ * into the new one, but for its word on deletions.
  * @throws DuologError KAFKA_TOPIC_MISSING where nothing has run yet, and others of Kafka and the registry.
  */
 export async function askForResync(
   context: Pick<TaskContext, 'log' | 'registry' | 'topics' | 'clock'>,
   asked: AskedSystem,
-  entities: readonly string[] | null,
+  { entities, allowDeletes }: Pick<RequestRecord, 'entities' | 'allowDeletes'>,
 ): Promise<RequestRecord> {
   const { log, registry, topics, clock } = context;
   const ends: Record<string, number> = {};
@@ -40,6 +40,8 @@ export async function askForResync(
       entities: pending === undefined ? entities : union(pending.entities, entities),
       time: clock.nowMs() * 1000,
       ends,
+      // Only ever of what is asked for with this very request.
+      allowDeletes,
       taken: null,
     };
     const encoders = new Encoders(registry);

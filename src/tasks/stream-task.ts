@@ -14,6 +14,7 @@ import { StreamGaps } from './stream-gaps.js';
 import { streamInputs, StreamReader, type StreamInput } from './stream-inputs.js';
 import { StreamMessages, writtenSystems } from './stream-messages.js';
 import type { Task, TaskContext } from './task.js';
+import { VanishedBrake, type Verdict } from './vanished-brake.js';
 
 /** The decision: pure, and an argument so that a replay can bring another. */
 export type Decide = (state: State<StateRecord>, event: StreamEvent | AnswerEvent, plan: SyncPlan) => readonly Output[];
@@ -48,6 +49,9 @@ export class StreamTask implements Task {
   private producer: LogProducer | null = null;
   private reader: LogReader | null = null;
   private readonly gaps: StreamGaps;
+  private readonly brake: VanishedBrake;
+  /** The record that may be decided next although much would go with it, or is left out. */
+  private judged: { readonly record: LogRecord; readonly verdict: Verdict } | null = null;
   /** Asked for, to be decided before what was read. */
   private asked: StreamEvent[] = [];
   private messages!: StreamMessages;
@@ -70,6 +74,7 @@ export class StreamTask implements Task {
     this.inputs = streamInputs(options.plan, context.topics);
     this.records = new StreamReader(this.inputs, options.plan, context.registry);
     this.gaps = new StreamGaps(context, options.plan, this.inputs);
+    this.brake = new VanishedBrake(context, options.plan);
   }
 
   async open(): Promise<void> {
@@ -98,6 +103,7 @@ export class StreamTask implements Task {
     }
     this.rested = null;
     const startedMs = clock.nowMs();
+    await this.judgeNext();
     const { outputs, taken } = this.decide();
     // Time that only passes is no news: the next commit takes it along, so that topics are silent at rest.
     if (outputs.length === 0 && store.hasOnlyChanged(SYNC_KEY) && this.newest.size === 0) return true;
@@ -179,13 +185,32 @@ export class StreamTask implements Task {
     let taken = 0;
     while (outputs.length < limits.batchOutputs && steps++ < limits.batchOutputs) {
       const unread = hasCursors(changelog.store) ? CONTINUE : this.asked.shift();
-      const event = unread ?? this.records.event(this.waiting[taken]!);
+      const read = unread ?? this.records.event(this.waiting[taken]!);
+      const verdict = unread === undefined ? this.verdict(this.waiting[taken]!, read) : 'decide';
+      if (verdict === null) break;
+      const event = verdict === 'leave' ? null : read;
       if (unread === undefined) this.take(this.waiting[taken++]!, event);
       if (event !== null) for (const output of decide(changelog.store, event, plan)) outputs.push(output);
       if (taken === this.waiting.length && this.asked.length === 0 && !hasCursors(changelog.store)) break;
     }
     this.waiting = this.waiting.slice(taken);
     return { outputs, taken };
+  }
+
+  /** Null: it must be judged first, once all before it has been decided. */
+  private verdict(record: LogRecord, event: StreamEvent | AnswerEvent | null): Verdict | null {
+    if (!this.brake.concerns(this.options.changelog.store, event)) return 'decide';
+    return this.judged?.record === record ? this.judged.verdict : null;
+  }
+
+  /** @throws DuologError RECORDS_VANISHED where a reading would take too much with it. */
+  private async judgeNext(): Promise<void> {
+    const { store } = this.options.changelog;
+    const [record] = this.waiting;
+    if (record === undefined || this.asked.length > 0 || hasCursors(store)) return;
+    const event = this.records.event(record);
+    if (!this.brake.concerns(store, event) || this.judged?.record === record) return;
+    this.judged = { record, verdict: await this.brake.judge(store, event) };
   }
 
   private take(record: LogRecord, event: StreamEvent | AnswerEvent | null): void {

@@ -8,7 +8,7 @@ import { Decoder } from '../../src/avro/codec.js';
 import { keyOf } from '../../src/avro/progress-codec.js';
 import { HttpSchemaRegistry } from '../../src/avro/registry.js';
 import { createOutput } from '../../src/cli/output.js';
-import { resync } from '../../src/cli/resync.js';
+import { resync, type ResyncOptions } from '../../src/cli/resync.js';
 import { kafkaLogOptions } from '../../src/config/kafka-connection.js';
 import type { DuologError } from '../../src/errors/duolog-error.js';
 import { openLog } from '../../src/kafka/index.js';
@@ -34,6 +34,8 @@ export interface DamagedPair extends Pair {
   readonly file: string;
   /** `duolog resync SYSTEM --json`, and what it printed. */
   ask(system: string, ...entities: readonly string[]): Promise<Record<string, unknown>>;
+  /** The same with --allow-deletes. */
+  askAllowingDeletes(system: string): Promise<Record<string, unknown>>;
   /** Drops the system's slot, once nobody reads it. */
   loseSlot(system: 'crm' | 'erp'): Promise<void>;
   /** All that a topic still holds. */
@@ -63,12 +65,8 @@ export async function startDamagedPair(change: (text: string) => string = (text)
     log,
     names,
     file,
-    ask: async (system, ...entities) => {
-      let printed = '';
-      const out = new Writable({ write: (chunk, _encoding, done) => ((printed += String(chunk)), done()) });
-      await resync(system, { config: file, entity: entities }, createOutput(true, { out, error: out }));
-      return JSON.parse(printed) as Record<string, unknown>;
-    },
+    ask: (system, ...entities) => ask(system, { config: file, entity: entities }),
+    askAllowingDeletes: (system) => ask(system, { config: file, allowDeletes: true }),
     loseSlot: (system) => dropSlot(system === 'crm' ? pair.crm : pair.erp, slotName(pair.prefix, system)),
     read: (topic) => readTopic(log, pair.registry, topic),
     loseState: async () => {
@@ -83,6 +81,13 @@ export async function startDamagedPair(change: (text: string) => string = (text)
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+async function ask(system: string, options: ResyncOptions): Promise<Record<string, unknown>> {
+  let printed = '';
+  const out = new Writable({ write: (chunk, _encoding, done) => ((printed += String(chunk)), done()) });
+  await resync(system, options, createOutput(true, { out, error: out }));
+  return JSON.parse(printed) as Record<string, unknown>;
 }
 
 async function dropSlot(pool: pg.Pool, slot: string): Promise<void> {
@@ -140,4 +145,14 @@ export async function doubles(
     `SELECT ${column}, count(*) FROM ${table} WHERE ${where} GROUP BY 1 HAVING count(*) > 1`,
   );
   return rows;
+}
+
+/** Every captured table of the system has been read again. */
+export async function resynced(duolog: Duolog, system: string): Promise<void> {
+  await eventually(async () => (await duolog.requests())?.length === 0, { what: 'the request to be taken up' });
+  await eventually(() => {
+    const { snapshot } = duolog.status().sources[system]!;
+    const tables = Object.values(snapshot);
+    return tables.length > 0 && tables.every(({ done }) => done);
+  });
 }

@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HttpSchemaRegistry } from '../../src/avro/registry.js';
-import type { Duolog } from '../../src/runtime.js';
 import { RequestReader } from '../../src/tasks/requests.js';
 import { eventually } from '../support/eventually.js';
-import { doubles, startDamagedPair, stopped, type DamagedPair } from './resync-fixture.js';
+import { doubles, resynced, startDamagedPair, stopped, type DamagedPair } from './resync-fixture.js';
 
 async function fill(pair: DamagedPair): Promise<void> {
   await pair.erp.query(
@@ -29,16 +28,6 @@ async function expectNoDoubles({ crm, erp }: DamagedPair): Promise<void> {
   expect(await doubles(crm, 'person', 'pers_email')).toEqual([]);
   expect(await doubles(erp, 'customer', 'vat')).toEqual([]);
   expect(await doubles(erp, 'contact', 'email')).toEqual([]);
-}
-
-/** Every captured table of the system has been read again. */
-async function resynced(duolog: Duolog, system: string): Promise<void> {
-  await eventually(async () => (await duolog.requests())?.length === 0, { what: 'the request to be taken up' });
-  await eventually(() => {
-    const { snapshot } = duolog.status().sources[system]!;
-    const tables = Object.values(snapshot);
-    return tables.length > 0 && tables.every(({ done }) => done);
-  });
 }
 
 describe('topics that lose what was not read yet', () => {
