@@ -202,7 +202,13 @@ function preload(): void {
 function backlog(): void {
   const gone = new Set<number>();
   let seed = 42;
-  const random = (below: number) => (seed = (seed * 1_103_515_245 + 12_345) & 0x7fffffff) % below;
+  // Mulberry32: every record is as likely as any other, so that the cache helps no more than it would outside.
+  const random = (below: number) => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
   for (let transaction = 0; transaction < changes / 10; transaction++) {
     for (let each = 0; each < 6; each++) {
       let id = 1 + random(preloaded);
