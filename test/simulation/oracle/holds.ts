@@ -1,6 +1,6 @@
 import type { CanonicalOutput, HeldFor, HoldOutput } from '../../../src/decision/outputs.js';
-import type { Value } from '../../../src/model/value.js';
-import { columnName, isPresent, tableName, type EntityConfig } from '../world-config.js';
+import type { Row, Value } from '../../../src/model/value.js';
+import { columnName, columnOf, isPresent, tableName, type EntityConfig, type FieldConfig } from '../world-config.js';
 import { Keeping } from './keeping.js';
 import { codeOf, recordName, type Final, type Observed, type RecordChange, type Violation } from './observed.js';
 import { differences, presentRowOf } from './projection.js';
@@ -87,9 +87,27 @@ class HoldChecker {
     const key = canonical?.keys[system];
     if (!canonical?.fields || key === undefined) return false;
     const row = presentRowOf(this.observed, entity, system, key);
+    if (row === null) return false;
+    const inGroup = (field: FieldConfig) => field.group === group;
     return (
-      row !== null && differences(this.final, entity, system, canonical, row).some(({ field }) => field.group === group)
+      differences(this.final, entity, system, canonical, row).some(({ field }) => inGroup(field)) ||
+      entity.fields.some((field) => inGroup(field) && this.refersElsewhere(entity, system, canonical, row, field))
     );
+  }
+
+  /** Where the parent has no record here, the row refers to another one. */
+  private refersElsewhere(
+    entity: EntityConfig,
+    system: string,
+    canonical: CanonicalOutput,
+    row: Row,
+    field: FieldConfig,
+  ): boolean {
+    const value = canonical.fields![field.name];
+    const actual = row[columnOf(entity.systems[system]!, system, field)] ?? null;
+    if (value == null || typeof value !== 'object' || actual === null) return false;
+    if ('key' in value) return value.system !== system;
+    return this.linkOfRecord.get(recordName(system, field.name, String(actual))) !== value.link;
   }
 
   /** The record is gone here while the thing is there elsewhere, or the other way round. */
