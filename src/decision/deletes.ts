@@ -1,6 +1,6 @@
 import type { Row } from '../model/value.js';
 import { queueMatches, setGone, setSeen } from './canonical.js';
-import { judge } from './conflict.js';
+import { judge, type Verdict } from './conflict.js';
 import { tellDeletions } from './decisions.js';
 import { allSnapshotsEnded } from './gates.js';
 import { hold, release } from './holds.js';
@@ -89,7 +89,10 @@ function concludeDeletion(
     markDeleted(turn, link);
     return;
   }
-  const verdict = judge(turn.index, turn.entity(link.entity).plan.conflict, against.setter, deletion);
+  // Where the last record goes nobody is left to want it, whatever has not been seen.
+  const verdict: Verdict = hasSource(turn, link)
+    ? judge(turn.index, turn.entity(link.entity).plan.conflict, against.setter, deletion)
+    : { winner: 'incoming', rule: 'deleted everywhere' };
   const winner = { standing: against.setter.system, incoming: system.system, nobody: null }[verdict.winner];
   const values = Object.fromEntries(against.fields.map((field) => [field, link.canonical[field] ?? null]));
   tellDeletions(turn, link, { kind: 'update-delete', record: against.setter, values, winner, rule: verdict.rule });

@@ -318,6 +318,24 @@ describe('update against delete', () => {
     );
   });
 
+  it('nobody need say any more where everybody has deleted it: the values that nobody saw are told', () => {
+    const talk = equal({ policy: 'hold' });
+    talk.update('crm', 'company', null, crm('Köln'));
+    talk.update('erp', 'company', null, erp('Bonn', '9'));
+    talk.delete('crm', 'company', crm('Köln'));
+    expect(talk.state.links()[0]!.members['crm']!.holds).toMatchObject([{ reason: 'conflict', group: null }]);
+    const outputs = talk.delete('erp', 'company', erp('Bonn', '9'));
+    const sides = [
+      { system: 'crm', absent: true },
+      { system: 'erp', absent: true },
+      { system: 'crm', value: 'Köln' },
+    ];
+    expect(decisions(outputs)).toMatchObject([
+      { decision: 'update-delete', winner: 'erp', rule: 'deleted everywhere', fields: [{ field: 'city', sides }] },
+    ]);
+    expect(talk.state.links()).toMatchObject([{ existence: 'deleted', members: { crm: { holds: [] } } }]);
+  });
+
   it('a person need not say any more once an edit has decided: the record is written again', () => {
     const talk = equal({ policy: 'newest', withinMicros: 2_000_000, otherwise: 'hold' });
     talk.delete('crm', 'company', crm('Bonn'));
