@@ -47,7 +47,8 @@ const USAGE_CODES: ReadonlySet<string> = new Set(['CONFIG_INVALID', 'CONFIG_NOT_
 
 type Wrap = <Options>(action: Action<Options>) => (options: Options & CommonOptions) => Promise<void>;
 
-function createProgram(wrap: Wrap): Command {
+/** Every command with its options; `wrap` makes what runs of what is to be done. */
+export function createProgram(wrap: Wrap): Command {
   const program = new Command('duolog')
     .description(
       'Keeps business records in agreement between systems, in both directions, through Kafka, exactly once.',
