@@ -66,9 +66,10 @@ export interface DuologStatus {
   readonly rest: Readonly<Record<string, StreamRest | null>>;
 }
 
-const STOP_WITHIN_MS = 8_000;
+/** Two seconds less than a process has with all else, so that an orderly end is one on a busy machine too. */
+const STOP_WITHIN_MS = 7_000;
 /** Of that, until local stores are no longer vouched for. */
-const SEAL_WITHIN_MS = 7_000;
+const SEAL_WITHIN_MS = 6_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
 
