@@ -1,5 +1,6 @@
 import { setGone, setSeen } from './canonical.js';
 import { endDeletion, observeDeletion } from './deletes.js';
+import { takeEdit } from './edits.js';
 import { entry } from './entries.js';
 import type { Row } from '../model/value.js';
 import type { ChangeEvent, EndSeen } from './events.js';
@@ -176,7 +177,14 @@ function adopt(
   finishCommand(turn, link, system, member);
   if (only === null || row === null || !showsMost(system, row, command.set)) return;
   takeWaiting(turn, command.command);
-  confirm(turn, link, system, member, command, only.key, row);
+  if (link.existence === 'present') {
+    confirm(turn, link, system, member, command, only.key, row);
+    return;
+  }
+  // Nobody wants it any more: what somebody has changed in it since is an edit against the deletion.
+  confirm(turn, link, system, member, command, only.key, { ...row, ...command.set });
+  const setter = { system: system.system, timeMicros: null };
+  takeEdit(turn, link, system, member, only.key, row, { by: 'user', setter: () => setter });
 }
 
 /** Of what was written beside the match values; nothing but these tells a row of ours from somebody else's of the same thing. */

@@ -178,6 +178,29 @@ describe('an insert whose outcome was lost', () => {
     expect(talk.command('erp')).toMatchObject({ set: { erp_name: 'Acme Ltd' } });
   });
 
+  it('and was edited since, while its link was deleted: an edit against that deletion (I10)', () => {
+    const talk = withInsertInFlight('V1');
+    talk.take('crm');
+    talk.delete('erp', 'company', erp('7', 'Acme', 'V1', 'Bonn'));
+    const outputs = resync(talk, [crm('1', 'Acme Ltd', 'V1', 'Bonn')]);
+    expect(outputs.filter(({ kind }) => kind === 'decision')).toMatchObject([
+      {
+        decision: 'update-delete',
+        winner: 'erp',
+        fields: [
+          {
+            field: 'name',
+            sides: [
+              { system: 'erp', key: '7', absent: true },
+              { key: '1', value: 'Acme Ltd' },
+            ],
+          },
+        ],
+      },
+    ]);
+    expect(talk.command('crm')).toMatchObject({ operation: 'delete', key: '1' });
+  });
+
   it('is matched like any other where a row shows only its match value', () => {
     const talk = withInsertInFlight('V1');
     talk.take('crm');
