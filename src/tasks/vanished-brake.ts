@@ -54,7 +54,7 @@ export class VanishedBrake {
       if (request.allowDeletes && request.id !== progress.answered) return 'decide';
       if (isStillToCome(request, progress)) return 'leave';
     }
-    const share = ((gone / linked) * 100).toFixed(0);
+    const share = ((gone / linked) * 100).toFixed(1);
     throw new DuologError(
       'RECORDS_VANISHED',
       `${system} no longer shows ${gone} of ${linked} linked records of ${entity} (${share} %): more than ${percent} % and at least ${records}. Nothing of it has been decided.`,
@@ -88,8 +88,9 @@ async function count(
 ): Promise<{ readonly gone: number; readonly linked: number }> {
   let gone = 0;
   let linked = 0;
-  let keys = state.indexed(entry.has(system, entity), { limit: LINKS_AT_ONCE });
-  while (keys.length > 0) {
+  for (let after: string | null = null; ; ) {
+    const from: { readonly after?: string } = after === null ? {} : { after };
+    const keys: string[] = state.indexed(entry.has(system, entity), { ...from, limit: LINKS_AT_ONCE });
     for (const key of keys) {
       const link = state.get(key);
       if (link?.kind !== 'link' || link.existence !== 'present') continue;
@@ -99,8 +100,8 @@ async function count(
       linked++;
       if (member.snapshot < snapshot) gone++;
     }
+    if (keys.length < LINKS_AT_ONCE) return { gone, linked };
+    after = keys.at(-1)!;
     await new Promise((resolve) => setImmediate(resolve));
-    keys = state.indexed(entry.has(system, entity), { after: keys.at(-1)!, limit: LINKS_AT_ONCE });
   }
-  return { gone, linked };
 }
