@@ -155,6 +155,10 @@ export const ERROR_KINDS = {
     retry: 'backoff',
     hint: 'Make room on that disk, or name another folder under state.folder; nothing is lost, the state is in Kafka too.',
   },
+  STATE_FOLDER_UNUSABLE: {
+    retry: 'operator',
+    hint: 'Give the process the right to write there, or name another folder under state.folder.',
+  },
   STATE_REPLACED: { retry: 'now', hint: 'Nothing: the sink begins anew with the new state.' },
   STATE_UNREADABLE: {
     retry: 'operator',

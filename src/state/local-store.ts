@@ -18,7 +18,7 @@ export class LocalStore {
 
   /**
    * Safe to ask again after a failure: the folder stays taken, and with it what is in it.
-   * @throws DuologError STATE_DISK_FULL
+   * @throws DuologError STATE_DISK_FULL, STATE_FOLDER_UNUSABLE
    */
   async open(): Promise<StateBacking> {
     try {
@@ -26,9 +26,20 @@ export class LocalStore {
       this.backing ??= new LmdbBacking(this.folder.path, this.freeBytes);
       return this.backing;
     } catch (error) {
-      if (!(error instanceof Error) || !('code' in error) || error.code !== 'ENOSPC') throw error;
-      throw new DuologError('STATE_DISK_FULL', `The disk of the local state, ${this.base}, is full.`, { cause: error });
+      throw this.named(error);
     }
+  }
+
+  private named(error: unknown): unknown {
+    if (error instanceof DuologError || !(error instanceof Error) || !('syscall' in error)) return error;
+    if ('code' in error && error.code === 'ENOSPC') {
+      return new DuologError('STATE_DISK_FULL', `The disk of the local state, ${this.base}, is full.`, {
+        cause: error,
+      });
+    }
+    return new DuologError('STATE_FOLDER_UNUSABLE', `The folder of the local state: ${error.message}`, {
+      cause: error,
+    });
   }
 
   /** Once the store is closed; where the time that `over` gives is too short, it is as if the process had been killed. */

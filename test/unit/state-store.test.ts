@@ -181,6 +181,23 @@ describe('a disk that is nearly full', () => {
   });
 });
 
+describe('a folder that cannot be used', () => {
+  it('is named, and used once it can be', async () => {
+    const base = join(temporaryFolder(), 'state');
+    writeFileSync(base, 'in its place');
+    const local = new LocalStore(join(base, 'sync'));
+    await expect(local.open()).rejects.toMatchObject({
+      code: 'STATE_FOLDER_UNUSABLE',
+      message: expect.stringContaining(base),
+    });
+    rmSync(base);
+    const backing = await local.open();
+    expect(backing.meta()).toBeNull();
+    await backing.close();
+    await local.release();
+  });
+});
+
 describe('whatever happens', () => {
   it.each([
     ['memory', 300, () => new MemoryBacking()],
