@@ -20,7 +20,7 @@ interface Seal {
  * whole, and says so by a sum over all of it.
  *
  * A store can have many gigabytes, of which the system has yet to write what changed in the last half minute, and a
- * process leaves within ten seconds: the work is done beside the event loop, a quarter of a second a gigabyte. False
+ * process leaves within ten seconds: the work is done beside the event loop, half a second a gigabyte. False
  * where `over` came first, or the disk is full: then nothing vouches for the store.
  */
 export async function sealStore(folder: string, over?: AbortSignal): Promise<boolean> {
