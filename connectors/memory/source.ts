@@ -30,7 +30,7 @@ interface Standing {
 }
 
 /** `pending`: to be read again from its beginning. */
-type SnapshotStanding = { readonly lastKey: string; readonly rows: number } | 'pending' | 'done';
+type SnapshotStanding = { readonly lastKey: string | null; readonly rows: number } | 'pending' | 'done';
 
 /** A chunk of rows read between two watermarks of the log; it counts once the stream has come to the high one. */
 interface Chunk {
@@ -271,6 +271,8 @@ export class MemorySource implements Source {
     if (this.chunk === null) {
       const entity = this.unfinishedSnapshot();
       if (entity === null) return;
+      // First of all: what the stream tells from here on counts as shown, for the chunks leave it out.
+      if (typeof this.snapshots[entity] !== 'object' && !this.begin(entity, events)) return;
       this.chunk = await this.readChunk(entity);
       this.verifyReader();
       this.stream(events);
@@ -280,6 +282,22 @@ export class MemorySource implements Source {
       this.chunk = null;
       this.addChunk(chunk, events);
     }
+  }
+
+  /** False within a transaction: a reading begins between two of them. */
+  private begin(entity: string, events: SourceEvent[]): boolean {
+    if (this.ordinal !== 0) return false;
+    const { shape } = this.options.entities.find((one) => one.entity === entity)!;
+    events.push({
+      kind: 'end',
+      table: shape,
+      end: 'snapshot-begin',
+      commitTimeMicros: null,
+      transaction: String(this.transaction),
+      position: `${place(this.transaction)}-~${place(this.chunks++)}-${place(0)}`,
+    });
+    this.snapshots = { ...this.snapshots, [entity]: { lastKey: null, rows: 0 } };
+    return true;
   }
 
   private unfinishedSnapshot(): string | null {
@@ -314,15 +332,13 @@ export class MemorySource implements Source {
       // After every event of that transaction, and after the chunks that came there before this one.
       position: `${place(chunk.high)}-~${place(this.chunks)}-${place(ordinal++)}`,
     });
-    const standing = this.snapshots[chunk.entity];
-    if (typeof standing !== 'object') events.push({ kind: 'end', table: shape, end: 'snapshot-begin', ...next() });
     const row = { kind: 'change', table: shape, operation: 'read', keyChange: null, before: null } as const;
     for (const { key, row: after } of chunk.rows) {
       if (!chunk.changed.has(key)) events.push({ ...row, key, after, unchanged: [], origin: null, ...next() });
     }
     if (chunk.last) events.push({ kind: 'end', table: shape, end: 'snapshot', ...next() });
     this.chunks += 1;
-    const rows = rowsOf(standing) + chunk.rows.length;
+    const rows = rowsOf(this.snapshots[chunk.entity]) + chunk.rows.length;
     this.snapshots = {
       ...this.snapshots,
       [chunk.entity]: chunk.last ? 'done' : { lastKey: chunk.rows.at(-1)!.key, rows },

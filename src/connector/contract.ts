@@ -109,7 +109,8 @@ export interface OutcomeEvent {
 }
 
 /**
- * `transaction`: a transaction that deleted rows of this entity is complete. `snapshot`: every row of the entity's
+ * `transaction`: a transaction that deleted rows of this entity is complete. `snapshot-begin`: the entity's table is read
+ * from its beginning, and every change that the reading may not see comes behind this. `snapshot`: every row of the entity's
  * snapshot has been sent. `gap`: what came before may be incomplete, and a snapshot follows; its transaction is the
  * request that it answers.
  */

@@ -103,6 +103,8 @@ export class Replica {
   readonly rows = new Map<string, Record<string, unknown>>();
   readonly faults: string[] = [];
   readonly readKeys = new Set<string>();
+  /** What a reading, or the stream beside it, has shown since it began: a comparison takes all else for gone. */
+  readonly #shown = new Set<string>();
   streamed = 0;
 
   constructor(private readonly versionColumn: string) {}
@@ -110,12 +112,24 @@ export class Replica {
   take(events: readonly SourceEvent[]): void {
     for (const event of events) {
       if (event.kind === 'change') this.#take(event);
-      else if (event.kind === 'end' && event.end === 'snapshot-begin') this.readKeys.clear();
+      else if (event.kind === 'end' && event.end === 'snapshot-begin') this.#begin();
+      else if (event.kind === 'end' && event.end === 'snapshot') this.#end();
     }
+  }
+
+  #begin(): void {
+    this.readKeys.clear();
+    this.#shown.clear();
+  }
+
+  #end(): void {
+    const missed = [...this.rows.keys()].filter((key) => !this.#shown.has(key));
+    if (missed.length > 0) this.faults.push(`${missed.join(', ')}: there, and not shown since the reading began`);
   }
 
   #take({ operation, key, after }: Change): void {
     const known = this.rows.get(key);
+    this.#shown.add(key);
     if (operation === 'read') {
       if (this.readKeys.has(key)) this.faults.push(`${key} was read twice`);
       this.readKeys.add(key);

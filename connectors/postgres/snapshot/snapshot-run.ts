@@ -3,6 +3,7 @@ import type pg from 'pg';
 import type { Change, EndEvent } from '../../../src/connector/contract.js';
 import { connectClient, destroyClient, queryTexts } from '../connection.js';
 import { failPoint } from '../../../src/failpoints.js';
+import type { TableShape } from '../../../src/model/table.js';
 import type { DescribedTable } from '../catalogue.js';
 import type { TableProgress } from '../position.js';
 import { Signal } from '../signal.js';
@@ -24,7 +25,7 @@ export interface SnapshotSurroundings {
   describeAgain(entity: string): Promise<void>;
   /** True while so little waits that another chunk may be read. */
   hasRoom(): boolean;
-  /** A chunk waits for its place in the stream. */
+  /** A chunk, or a beginning, waits for its place in the stream. */
   chunkArrived(): void;
   /** Puts an event of a snapshot behind what the stream has told so far. */
   deliver(event: (position: string) => Change | EndEvent, bytes: number): void;
@@ -65,6 +66,8 @@ export class SnapshotRun {
   #closed = false;
   /** The chunks on their way are of no use: another reading of the table has begun. */
   #discard = false;
+  /** Its beginning waits for its place in the stream. */
+  #beginning: Reading | null = null;
   #phase: 'idle' | 'waiting-for-transactions' | 'reading' = 'idle';
   #detail: string | null = null;
 
@@ -115,8 +118,15 @@ export class SnapshotRun {
     if (content.startsWith(`${this.#token}-`)) this.#passedWatermarks.add(content);
   }
 
-  /** Lets chunks in that have come to their place; called between two transactions of the stream. */
+  /** Lets a beginning in, and chunks that have come to their place; called between two transactions of the stream. */
   deliverReady(): void {
+    const beginning = this.#beginning;
+    if (beginning !== null) {
+      this.#beginning = null;
+      this.#deliverEnd(this.around.table(beginning.entity).shape, `${this.#token}-${++this.#chunks}`, 'snapshot-begin');
+      beginning.begun = true;
+      this.#wake.notify();
+    }
     while (this.#waiting.length > 0 && this.#passedWatermarks.has(this.#waiting[0]!.watermark)) {
       const chunk = this.#waiting.shift()!;
       this.#passedWatermarks.delete(chunk.watermark);
@@ -150,7 +160,10 @@ export class SnapshotRun {
   async #read(reading: Reading): Promise<void> {
     const client = (this.#client ??= await connectClient(this.around.client));
     try {
+      if (!reading.begun) await this.#begin(reading);
       await this.#waitForOlderTransactions(client, reading.entity);
+      // Meanwhile it may have to begin again.
+      if (!reading.begun) return;
       this.#discard = false;
       this.#phase = 'reading';
       await this.#readChunks(client, reading);
@@ -160,6 +173,16 @@ export class SnapshotRun {
       if (this.#closed || !columnsChanged(error) || reading.size.failures++ > 3) throw error;
       await this.around.describeAgain(reading.entity);
     }
+  }
+
+  /**
+   * Says that a reading begins, before changed keys are remembered: what the stream has delivered by then is seen by every
+   * chunk, and what a chunk leaves out has been delivered behind it. A comparison counts that as shown.
+   */
+  async #begin(reading: Reading): Promise<void> {
+    this.#beginning = reading;
+    this.around.chunkArrived();
+    while (!this.#closed && this.#beginning !== null) await this.#wake.wait(ROOM_POLL_MS);
   }
 
   /**
@@ -216,8 +239,6 @@ export class SnapshotRun {
   #deliver(reading: Reading, chunk: Chunk): void {
     const { around } = this;
     const { entity } = reading;
-    if (!reading.begun) this.#deliverEnd(chunk, 'snapshot-begin');
-    reading.begun = true;
     for (const row of chunk.rows) {
       if (around.changedKeys.hides(row.key, chunk.snapshot)) continue;
       around.deliver((position) => readEvent(chunk, row, position), row.bytes);
@@ -228,15 +249,14 @@ export class SnapshotRun {
     }
     around.changedKeys.passed(chunk.snapshot);
     if (!chunk.last) return;
-    this.#deliverEnd(chunk, 'snapshot');
+    this.#deliverEnd(chunk.table.shape, chunk.watermark, 'snapshot');
     around.changedKeys.end();
     this.#pending.shift();
   }
 
-  #deliverEnd(chunk: Chunk, end: 'snapshot-begin' | 'snapshot'): void {
-    const table = chunk.table.shape;
+  #deliverEnd(table: TableShape, transaction: string, end: 'snapshot-begin' | 'snapshot'): void {
     this.around.deliver(
-      (position) => ({ kind: 'end', table, end, commitTimeMicros: null, transaction: chunk.watermark, position }),
+      (position) => ({ kind: 'end', table, end, commitTimeMicros: null, transaction, position }),
       END_EVENT_BYTES,
     );
   }
