@@ -52,6 +52,10 @@ export type Action =
   | { readonly do: 'wake'; readonly task: string; readonly roundTrips: number }
   /** The task's next round trip but so many fails. */
   | { readonly do: 'cut'; readonly task: string; readonly after: number }
+  /** What the system's source has not read yet is gone. */
+  | { readonly do: 'lose'; readonly system: string }
+  /** A person asks for a resync of the system. */
+  | { readonly do: 'resync'; readonly system: string }
   | { readonly do: 'compact' }
   | { readonly do: 'wait'; readonly milliseconds: number };
 
@@ -90,6 +94,10 @@ export function describe(action: Action): string {
       return `the old ${action.task} wakes up for ${action.roundTrips} round trips`;
     case 'cut':
       return `${action.task} loses its connection after ${action.after} round trips`;
+    case 'lose':
+      return `the log of ${action.system} is cut`;
+    case 'resync':
+      return `a resync of ${action.system} is asked for`;
     case 'compact':
       return 'topics are compacted';
     case 'wait':

@@ -19,6 +19,8 @@ interface Family {
   readonly groups: number;
   /** The last system is written to and not read, or read and not written to. */
   readonly last: 'two-way' | 'target' | 'write-only' | 'source';
+  /** Logs are cut before they are read, and resyncs asked for. */
+  readonly losses?: true;
 }
 
 const TWO: Family = {
@@ -59,6 +61,8 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   'three-soft': { ...THREE, softDelete: 0.5, deletes: ['hard', 'soft'] },
   'three-references': { ...THREE, person: true, unique: 0.3 },
   'three-source': { ...THREE, last: 'source', unique: 0.3 },
+  'two-resync': { ...TWO, losses: true, softDelete: 0.3, deletes: ['hard', 'soft'], unique: 0.3 },
+  'three-resync': { ...THREE, losses: true, unique: 0.3 },
   mixed: {
     ...TWO,
     person: true,
@@ -87,6 +91,7 @@ export function generateWorld(name: string, random: Random): WorldConfig {
     systems: family.systems,
     entities: entities.map((entity) => withKeyTypes(entity, entities)),
     smallBatches: random.chance(0.3),
+    losses: family.losses ?? false,
   };
 }
 

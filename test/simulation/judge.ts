@@ -6,7 +6,7 @@ import { verifyHolds } from './oracle/holds.js';
 import { finalOf, recordChanges, show, type Observed, type Violation } from './oracle/observed.js';
 import { verifyStreams } from './oracle/streams.js';
 import { observe } from './observe.js';
-import { createTopics, startTask } from './tasks.js';
+import { askForResync, createTopics, startTask } from './tasks.js';
 import type { Scenario } from './workload.js';
 import { World } from './world.js';
 
@@ -23,7 +23,7 @@ export interface Verdict {
 
 /** Plays a scenario in a world of its own, lets it come to rest and looks at what is left. */
 export async function judge(scenario: Scenario): Promise<Verdict> {
-  const world = new World(scenario.world, startTask);
+  const world = new World(scenario.world, startTask, askForResync);
   createTopics(world);
   const played: { readonly order: number; readonly action: Action }[] = [];
   for (const action of scenario.actions) {

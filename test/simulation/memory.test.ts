@@ -24,6 +24,7 @@ function world(config: Partial<EntitySystemConfig> = {}) {
   const description: WorldConfig = {
     systems: ['crm'],
     smallBatches: false,
+    losses: false,
     entities: [
       {
         name: 'company',

@@ -56,7 +56,8 @@ export async function observe(world: World): Promise<Observed> {
         break;
     }
   }
-  return { world: world.config, databases: world.databases, history: world.history, ...topics };
+  const { config, databases, history, lost, resynced } = world;
+  return { world: config, databases, history, lost, resynced, ...topics };
 }
 
 function toldBy(value: unknown): Told {

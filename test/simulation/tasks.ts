@@ -5,6 +5,7 @@ import { TopicNames } from '../../src/log/topics.js';
 import type { EntitySystemPlan } from '../../src/plan/plan.js';
 import { Changelog } from '../../src/state/changelog.js';
 import { STORE_LIMITS, type StoreLimits } from '../../src/state/store.js';
+import { askForResync as ask } from '../../src/tasks/ask-resync.js';
 import type { Clock } from '../../src/tasks/clock.js';
 import { SinkTask } from '../../src/tasks/sink-task.js';
 import { SourceTask } from '../../src/tasks/source-task.js';
@@ -57,6 +58,25 @@ export function startTask(world: World, name: string, process: SimulatedProcess)
     },
   });
   loop.start();
+}
+
+/** What `duolog resync SYSTEM --allow-deletes` does. */
+export async function askForResync(world: World, system: string): Promise<void> {
+  const { broker, plan } = world;
+  const client = {
+    name: 'a person',
+    roundTrip: async () => {},
+    fetchLimit: () => Number.POSITIVE_INFINITY,
+    idle: async () => {},
+    isMember: () => true,
+  };
+  const clock: Clock = { nowMs: () => world.clockMs, pause: async () => {} };
+  const tables = entitiesOf(world, system).map((table) => ({ ...table, sync: plan.name }));
+  await ask(
+    { log: broker.connect(client), registry: REGISTRY, topics: new TopicNames(plan.prefix), clock },
+    { prefix: plan.prefix, system, tables },
+    { entities: null, allowDeletes: true },
+  );
 }
 
 /** Topics as the product makes them. */

@@ -61,7 +61,8 @@ class Workload {
     const busy = this.random.of([0.1, 0.25, 0.5]);
     const length = this.random.between(8, 45);
     for (let count = 0; count < length; count++) {
-      if (this.random.chance(busy)) actions.push(this.userAction(actions));
+      if (this.world.losses && this.random.chance(0.06)) actions.push(...this.loss());
+      else if (this.random.chance(busy)) actions.push(this.userAction(actions));
       else if (this.random.chance(this.troubles.crashes)) actions.push(...this.crash(weights));
       else if (this.random.chance(0.03))
         actions.push({ do: 'wait', milliseconds: this.random.of([1, 5, 100, 20_000, 90_000_000]) });
@@ -102,6 +103,20 @@ class Workload {
     }
     actions.push({ do: 'wake', task, roundTrips: this.random.between(1, 6) });
     return actions;
+  }
+
+  /** A resync, mostly because something was lost; seldom at once, and now and then nobody asks before the end. */
+  private loss(): Action[] {
+    const system = this.random.of(this.world.systems.filter((name) => this.tasks.includes(`source.${name}`)));
+    const ask: Action[] = [
+      { do: 'resync', system },
+      { do: 'wait', milliseconds: this.random.of([1, 2500]) },
+    ];
+    return this.random.weighted<() => Action[]>([
+      [() => ask, 2],
+      [() => [{ do: 'lose', system }, ...ask], 3],
+      [() => [{ do: 'lose', system }], 1],
+    ])();
   }
 
   private partOfStep(task: string): Extract<Action, { do: 'step' }> {

@@ -21,6 +21,8 @@ export interface WorldConfig {
   readonly entities: readonly EntityConfig[];
   /** Every limit of the tasks so low that it is met all the time. */
   readonly smallBatches: boolean;
+  /** Logs are cut before they are read, and resyncs asked for. */
+  readonly losses: boolean;
 }
 
 export interface EntityConfig {

@@ -15,6 +15,8 @@ const START_MS = 1_700_000_000_000;
 
 /** Begins a task's life in a process. */
 export type TaskMain = (world: World, task: string, process: SimulatedProcess) => void;
+/** A person asks for a resync of the system. */
+export type AskForResync = (world: World, system: string) => Promise<void>;
 
 /** Systems, a broker and the processes of the tasks, and everything that can happen to them. */
 export class World {
@@ -33,10 +35,14 @@ export class World {
   private readonly processes = new Map<string, SimulatedProcess>();
   private readonly everyProcess = new Set<SimulatedProcess>();
   private readonly leftBehind = new Map<string, SimulatedProcess>();
+  /** Systems whose logs were cut, and those of which a resync was asked for. */
+  readonly lost = new Set<string>();
+  readonly resynced = new Set<string>();
 
   constructor(
     readonly config: WorldConfig,
     private readonly main: TaskMain,
+    private readonly askForResync: AskForResync,
   ) {
     this.plan = planOf(config);
     this.broker = new MemoryBroker(() => this.nowMs);
@@ -79,6 +85,10 @@ export class World {
         return this.leftBehind.get(action.task)?.step(action.roundTrips);
       case 'cut':
         return this.process(action.task).cut(action.after);
+      case 'lose':
+        return this.lose(action.system);
+      case 'resync':
+        return this.resync(action.system);
       case 'compact':
         return this.broker.compact();
       case 'wait':
@@ -93,6 +103,7 @@ export class World {
   async drain(maxRounds: number): Promise<boolean> {
     this.users.leave();
     this.leftBehind.clear();
+    for (const system of this.lost) await this.resync(system);
     const processes = taskNames(this.config).map((task) => this.process(task));
     for (const process of processes) {
       process.cut(Number.POSITIVE_INFINITY);
@@ -121,6 +132,17 @@ export class World {
   /** The errors by which tasks' lives ended. */
   errors(): string[] {
     return [...this.everyProcess].flatMap(({ name, errors }) => errors.map((error) => `${name}: ${error}`));
+  }
+
+  private lose(system: string): void {
+    const { log } = this.databases.get(system)!;
+    log.forget(log.end);
+    this.lost.add(system);
+  }
+
+  private async resync(system: string): Promise<void> {
+    this.resynced.add(system);
+    await this.askForResync(this, system);
   }
 
   private addSystem(system: string): void {

@@ -65,6 +65,8 @@ class Accounts {
       const value = fieldOf(entity, system, field.name, after);
       const old = fieldOf(entity, system, field.name, before);
       if (value === old || (value === null && !this.wasAgreed(change, field, old))) continue;
+      // Records are known again by their match values: where those were changed unseen, one may pass for another.
+      if (field.kind === 'code' && this.observed.lost.has(system)) continue;
       edits.push({ change, field, value });
     }
     return edits;
@@ -128,6 +130,7 @@ class Accounts {
   private isSuperseded({ change, field, value }: Edit): boolean {
     return this.userChanges.some((later) => {
       if (later.entity !== change.entity || later.before === null || later === change) return false;
+      if (this.isUnseenKeyChange(later, change)) return true;
       // A value that both show where they are linked was seen by both, whoever was first.
       if (later.order < change.order && !this.isSameThing(later, change)) return false;
       if (later.after === null && !this.isShownTo(later, field) && this.isSameThing(later, change)) return true;
@@ -138,6 +141,12 @@ class Accounts {
       // Keys of two systems may look alike: a reference was changed if it is another than was seen there.
       return field.kind === 'reference' && later.system !== change.system ? now !== seen : !same(field, now, value);
     });
+  }
+
+  /** Where a log was cut, a changed key is one record deleted and another one made (docs/adr/0012-resync-by-comparison.md). */
+  private isUnseenKeyChange({ oldKey, ...later }: RecordChange, change: RecordChange): boolean {
+    if (oldKey === null || !this.observed.lost.has(later.system)) return false;
+    return this.isSameThing({ ...later, oldKey, key: oldKey }, change);
   }
 
   /** A deletion where the field is never written cannot have seen it and yet is clean, as DESIGN.md has it. */

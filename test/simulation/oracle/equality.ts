@@ -97,6 +97,8 @@ class Equality {
     const name = recordName(system, field.name, String(actual));
     if (isRecordOf(this.final, value.link, name) || this.final.heldRecords.get(name) === value.link) return true;
     const parent = this.observed.world.entities.find((entity) => entity.name === field.name)!;
+    // Gone while it was being matched, before it was ever told.
+    if (!this.final.links.has(value.link)) return presentRowOf(this.observed, parent, system, String(actual)) === null;
     return this.keeping.isTold(parent, system, String(actual));
   }
 

@@ -50,8 +50,9 @@ class HoldChecker {
     const canonical = this.final.links.get(link);
     switch (held.reason) {
       case 'duplicate':
-      case 'refused':
         return this.othersShow(entity, link, canonical);
+      case 'refused':
+        return this.othersShow(entity, link, canonical) || this.isUnguarded(system, canonical);
       case 'failed':
         return this.wouldFail(entity, system, link, canonical, held.detail);
       case 'conflict':
@@ -119,6 +120,12 @@ class HoldChecker {
   ): boolean {
     if (canonical?.fields) return canonical.keys[system] === undefined && Object.keys(canonical.keys).length > 0;
     return key !== null && presentRowOf(this.observed, entity, system, key) !== null;
+  }
+
+  /** An insert whose answer was lost and that no match value guards: repeated, it might double the record. */
+  private isUnguarded(system: string, canonical: CanonicalOutput | undefined): boolean {
+    if (!this.observed.resynced.has(system) || !canonical?.fields) return false;
+    return canonical.keys[system] === undefined && (canonical.fields['code'] ?? null) === null;
   }
 
   /** Some record of another link, or another link, has a match value of this one. */

@@ -18,6 +18,9 @@ export interface Observed {
   readonly world: WorldConfig;
   readonly databases: ReadonlyMap<string, MemoryDatabase>;
   readonly history: ReadonlyMap<string, readonly Seen<LoggedTransaction>[]>;
+  /** Systems whose logs were cut before they had been read, and those of which a resync was asked for. */
+  readonly lost: ReadonlySet<string>;
+  readonly resynced: ReadonlySet<string>;
   readonly events: readonly Seen<StreamEvent>[];
   readonly commands: readonly Seen<{ readonly system: string; readonly command: Command }>[];
   readonly canonical: readonly Seen<CanonicalOutput>[];

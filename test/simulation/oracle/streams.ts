@@ -6,7 +6,12 @@ import { type Observed, type RecordChange, type Violation } from './observed.js'
  * one at a time for a member (I6), are answered once (I4), wait for snapshots (I12) and are no more than the edits ask for.
  */
 export function verifyStreams(observed: Observed, changes: readonly RecordChange[]): Violation[] {
-  return [...verifyChanges(observed), ...verifyCommands(observed), ...verifyCommandCount(observed, changes)];
+  return [
+    ...verifyChanges(observed),
+    ...verifyCommands(observed),
+    ...verifyRepeats(observed, changes),
+    ...verifyCommandCount(observed, changes),
+  ];
 }
 
 function verifyChanges(observed: Observed): Violation[] {
@@ -39,6 +44,7 @@ function verifyTopic(observed: Observed, system: string, entity: string): Violat
     );
   }
   const happened = historyOf(observed, system, entity, Number(begin.transaction));
+  if (observed.lost.has(system)) return [...violations, ...verifyPart(`${system}.${entity}`, told, happened)];
   for (let at = 0; at < Math.max(told.length, happened.length); at++) {
     if (told[at] === happened[at]) continue;
     const message = `${system}.${entity} tells "${told[at] ?? 'nothing'}" where "${happened[at] ?? 'nothing'}" happened`;
@@ -46,6 +52,16 @@ function verifyTopic(observed: Observed, system: string, entity: string): Violat
     break;
   }
   return violations;
+}
+
+/** Where a log was cut, what is told happened, in that order. */
+function verifyPart(name: string, told: readonly string[], happened: readonly string[]): Violation[] {
+  let at = 0;
+  for (const change of told) {
+    at = happened.indexOf(change, at) + 1;
+    if (at === 0) return [{ rule: 'I2', message: `${name} tells "${change}", which did not happen then` }];
+  }
+  return [];
 }
 
 function isOf(event: StreamEvent, system: string, entity: string): boolean {
@@ -89,6 +105,8 @@ function verifyCommands(observed: Observed): Violation[] {
   const ended = snapshotEnds(observed);
   for (const { order, what } of observed.commands) {
     const { system, command } = what;
+    // Its answer may be lost, and it be asked for again.
+    if (observed.resynced.has(system)) continue;
     const member = `${command.link} in ${system}`;
     const earlier = inFlight.get(member);
     if (earlier && !((answers.get(earlier)?.[0] ?? Number.POSITIVE_INFINITY) < order)) {
@@ -101,6 +119,35 @@ function verifyCommands(observed: Observed): Violation[] {
     const end = ended.get(`${system} ${command.entity}`);
     if (command.operation === 'insert' && end !== undefined && order < end) {
       violations.push({ rule: 'I12', message: `${command.id} inserts into ${system} before its snapshot has ended` });
+    }
+  }
+  return violations;
+}
+
+/**
+ * A command whose answer was lost is carried out again only where people have changed the record that it wrote since:
+ * its match value, or whether it is there (docs/adr/0012-resync-by-comparison.md).
+ */
+function verifyRepeats(observed: Observed, changes: readonly RecordChange[]): Violation[] {
+  const violations: Violation[] = [];
+  for (const [system, transactions] of observed.history) {
+    const applied = new Map<string, { readonly order: number; readonly key: string }>();
+    for (const { order, what } of transactions) {
+      for (const outcome of what.mark?.outcomes ?? []) {
+        if (outcome.status !== 'applied') continue;
+        const first = applied.get(outcome.command);
+        applied.set(outcome.command, { order, key: outcome.key });
+        if (first === undefined) continue;
+        const isChanged = changes.some(
+          (change) =>
+            change.system === system &&
+            change.own === null &&
+            change.order > first.order &&
+            change.order < order &&
+            [change.key, change.oldKey].includes(first.key),
+        );
+        if (!isChanged) violations.push({ rule: 'I4', message: `${outcome.command} was applied twice` });
+      }
     }
   }
   return violations;
