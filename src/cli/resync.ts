@@ -9,7 +9,7 @@ import { DuologError } from '../errors/duolog-error.js';
 import { openLog } from '../kafka/index.js';
 import { TopicNames } from '../log/topics.js';
 import { createLogger } from '../logging/logger.js';
-import { askForResync, type AskedSystem } from '../tasks/ask-resync.js';
+import { askForResync, type AskedSystem } from '../tasks/resync/ask.js';
 import { systemClock } from '../tasks/clock.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import type { Output } from './output.js';

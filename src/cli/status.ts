@@ -2,7 +2,7 @@ import { loadConfiguration } from '../config/load.js';
 import type { SourceStatus } from '../connector/contract.js';
 import { DuologError } from '../errors/duolog-error.js';
 import type { DuologStatus } from '../runtime.js';
-import type { PendingRequest } from '../tasks/pending-requests.js';
+import type { PendingRequest } from '../tasks/resync/pending-requests.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { describeError, type Output } from './output.js';
 

@@ -8,7 +8,7 @@ import type { LogProducer, LogReader, TopicMessages } from '../log/contract.js';
 import type { EntitySystemPlan } from '../plan/plan.js';
 import { CommandQueue } from './command-queue.js';
 import { BirthReader } from './read-last.js';
-import { makesGood, RequestReader } from './requests.js';
+import { makesGood, RequestReader } from './resync/requests.js';
 import type { Task, TaskContext } from './task.js';
 
 export interface SinkTaskOptions {

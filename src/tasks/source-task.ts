@@ -18,7 +18,7 @@ import type { LogMessage, LogProducer, TopicMessages } from '../log/contract.js'
 import type { TableShape } from '../model/table.js';
 import type { EntitySystemPlan } from '../plan/plan.js';
 import { readLast } from './read-last.js';
-import { RequestReader, takenKey } from './requests.js';
+import { RequestReader, takenKey } from './resync/requests.js';
 import type { Task, TaskContext } from './task.js';
 
 /**

@@ -10,11 +10,11 @@ import type { Changelog } from '../state/changelog.js';
 import type { State } from '../state/contract.js';
 import { withdrawFormer } from './former-state.js';
 import { BirthReader } from './read-last.js';
-import { StreamGaps } from './stream-gaps.js';
+import { StreamGaps } from './resync/gaps.js';
 import { streamInputs, StreamReader, type StreamInput } from './stream-inputs.js';
 import { StreamMessages, writtenSystems } from './stream-messages.js';
 import type { Task, TaskContext } from './task.js';
-import { VanishedBrake, type Verdict } from './vanished-brake.js';
+import { VanishedBrake, type Verdict } from './resync/vanished-brake.js';
 
 /** The decision: pure, and an argument so that a replay can bring another. */
 export type Decide = (state: State<StateRecord>, event: StreamEvent | AnswerEvent, plan: SyncPlan) => readonly Output[];

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HttpSchemaRegistry } from '../../src/avro/registry.js';
-import { RequestReader } from '../../src/tasks/requests.js';
+import { RequestReader } from '../../src/tasks/resync/requests.js';
 import { eventually } from '../support/eventually.js';
 import { doubles, resynced, startDamagedPair, stopped, type DamagedPair } from './resync-fixture.js';
 

@@ -5,7 +5,7 @@ import { TopicNames } from '../../src/log/topics.js';
 import type { EntitySystemPlan } from '../../src/plan/plan.js';
 import { Changelog } from '../../src/state/changelog.js';
 import { STORE_LIMITS, type StoreLimits } from '../../src/state/store.js';
-import { askForResync as ask } from '../../src/tasks/ask-resync.js';
+import { askForResync as ask } from '../../src/tasks/resync/ask.js';
 import type { Clock } from '../../src/tasks/clock.js';
 import { SinkTask } from '../../src/tasks/sink-task.js';
 import { SourceTask } from '../../src/tasks/source-task.js';

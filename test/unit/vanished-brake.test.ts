@@ -5,7 +5,7 @@ import type { Log } from '../../src/log/contract.js';
 import { TopicNames } from '../../src/log/topics.js';
 import type { SyncPlan, VanishedLimit } from '../../src/plan/plan.js';
 import type { TaskContext } from '../../src/tasks/task.js';
-import { VanishedBrake } from '../../src/tasks/vanished-brake.js';
+import { VanishedBrake } from '../../src/tasks/resync/vanished-brake.js';
 import { Conversation, planOf } from '../support/decision-fixtures.js';
 
 /** Which readings a person is asked about; what the answers do is shown on real parts. */

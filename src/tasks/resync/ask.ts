@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { Encoders } from '../avro/codec.js';
-import { KeyEncoder, requestEncoder, type RequestRecord } from '../avro/progress-codec.js';
+import { Encoders } from '../../avro/codec.js';
+import { KeyEncoder, requestEncoder, type RequestRecord } from '../../avro/progress-codec.js';
 import { RequestReader } from './requests.js';
-import type { TaskContext } from './task.js';
-import { requestTopic } from './topic-specs.js';
+import type { TaskContext } from '../task.js';
+import { requestTopic } from '../topic-specs.js';
 
 /** A system as the configuration has it. */
 export interface AskedSystem {

@@ -1,11 +1,11 @@
-import type { EndSeen, StreamEvent } from '../decision/events.js';
-import { syncRecord, type StateRecord } from '../decision/state.js';
-import { DuologError } from '../errors/duolog-error.js';
-import type { SyncPlan } from '../plan/plan.js';
-import type { State } from '../state/contract.js';
+import type { EndSeen, StreamEvent } from '../../decision/events.js';
+import { syncRecord, type StateRecord } from '../../decision/state.js';
+import { DuologError } from '../../errors/duolog-error.js';
+import type { SyncPlan } from '../../plan/plan.js';
+import type { State } from '../../state/contract.js';
 import { makesGood, RequestReader } from './requests.js';
-import type { StreamInput } from './stream-inputs.js';
-import type { TaskContext } from './task.js';
+import type { StreamInput } from '../stream-inputs.js';
+import type { TaskContext } from '../task.js';
 
 /** What a topic should have held and does not, and who can be asked for it. */
 interface Missing {

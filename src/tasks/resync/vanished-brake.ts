@@ -1,12 +1,12 @@
-import type { RequestRecord } from '../avro/progress-codec.js';
-import { entry } from '../decision/entries.js';
-import type { AnswerEvent, EndSeen, StreamEvent } from '../decision/events.js';
-import { syncRecord, type SnapshotProgress, type StateRecord } from '../decision/state.js';
-import { DuologError } from '../errors/duolog-error.js';
-import type { EntitySystemPlan, SyncPlan, VanishedLimit } from '../plan/plan.js';
-import type { State } from '../state/contract.js';
+import type { RequestRecord } from '../../avro/progress-codec.js';
+import { entry } from '../../decision/entries.js';
+import type { AnswerEvent, EndSeen, StreamEvent } from '../../decision/events.js';
+import { syncRecord, type SnapshotProgress, type StateRecord } from '../../decision/state.js';
+import { DuologError } from '../../errors/duolog-error.js';
+import type { EntitySystemPlan, SyncPlan, VanishedLimit } from '../../plan/plan.js';
+import type { State } from '../../state/contract.js';
 import { RequestReader } from './requests.js';
-import type { TaskContext } from './task.js';
+import type { TaskContext } from '../task.js';
 
 /** What becomes of the end of a reading: decided, or left to a later reading that has been asked for. */
 export type Verdict = 'decide' | 'leave';

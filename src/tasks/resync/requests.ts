@@ -1,6 +1,6 @@
-import { Decoder } from '../avro/codec.js';
-import { requestOf, type RequestRecord } from '../avro/progress-codec.js';
-import type { TaskContext } from './task.js';
+import { Decoder } from '../../avro/codec.js';
+import { requestOf, type RequestRecord } from '../../avro/progress-codec.js';
+import type { TaskContext } from '../task.js';
 
 /** Under this key of the request topic a source tells which request it has taken up. */
 export function takenKey(system: string): string {
