@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pg from 'pg';
+import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agree, compare } from '../../examples/northwind/compare.js';
 import { loadCrm, loadErp } from '../../examples/northwind/load.js';
@@ -10,7 +10,7 @@ import { checkConfiguration } from '../../src/config/load.js';
 import { createLogger } from '../../src/logging/logger.js';
 import { startDuolog } from '../../src/runtime.js';
 import { eventually } from '../support/eventually.js';
-import { type FreshDatabase, freshDatabase, stack, testedPostgres, uniquePrefix } from '../support/shared.js';
+import { type FreshDatabase, freshDatabase, openPool, stack, testedPostgres, uniquePrefix } from '../support/shared.js';
 import { companyPair, duolog, type CompanyPair } from './cli-fixture.js';
 
 describe('a second first start on databases that agree already', () => {
@@ -21,8 +21,8 @@ describe('a second first start on databases that agree already', () => {
 
   beforeAll(async () => {
     databases = await Promise.all([freshDatabase(testedPostgres[0]), freshDatabase(testedPostgres.at(-1))]);
-    erp = new pg.Pool({ connectionString: databases[0]!.url });
-    crm = new pg.Pool({ connectionString: databases[1]!.url });
+    erp = openPool(databases[0]!.url);
+    crm = openPool(databases[1]!.url);
     folder = await mkdtemp(join(tmpdir(), 'duolog-first-start-'));
     await Promise.all([loadErp(databases[0]!.url), loadCrm(databases[1]!.url)]);
   }, 120_000);

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
-import pg from 'pg';
+import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agree, compare } from '../../examples/northwind/compare.js';
 import { loadCrm, loadErp } from '../../examples/northwind/load.js';
 import { exampleFolder } from '../../examples/northwind/northwind-data.js';
 import { loadConfiguration } from '../../src/config/load.js';
-import { type FreshDatabase, freshDatabase, testedPostgres } from '../support/shared.js';
+import { type FreshDatabase, freshDatabase, openPool, testedPostgres } from '../support/shared.js';
 
 describe('the Northwind example', () => {
   let databases: FreshDatabase[];
@@ -15,8 +15,8 @@ describe('the Northwind example', () => {
   beforeAll(async () => {
     databases = await Promise.all([freshDatabase(testedPostgres[0]), freshDatabase(testedPostgres.at(-1))]);
     const [first, second] = databases.map(({ url }) => url);
-    erp = new pg.Pool({ connectionString: first });
-    crm = new pg.Pool({ connectionString: second });
+    erp = openPool(first!);
+    crm = openPool(second!);
     await Promise.all([loadErp(first!), loadCrm(second!)]);
   });
 

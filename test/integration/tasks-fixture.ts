@@ -1,12 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pg from 'pg';
+import type pg from 'pg';
 import { checkConfiguration, type LoadedConfiguration } from '../../src/config/load.js';
 import { createLogger } from '../../src/logging/logger.js';
 import { startDuolog, type Duolog, type Role, type StartOptions } from '../../src/runtime.js';
 import { eventually } from '../support/eventually.js';
-import { freshDatabase, stack, uniquePrefix, type FreshDatabase } from '../support/shared.js';
+import { freshDatabase, openPool, stack, uniquePrefix, type FreshDatabase } from '../support/shared.js';
 
 /** Two databases with companies and their people, a configuration that joins them, and Duologs over it in this process. */
 export interface Pair {
@@ -99,10 +99,8 @@ export async function startPair(): Promise<Pair> {
     freshDatabase(),
     freshDatabase(),
   ]);
-  const crm = new pg.Pool({ connectionString: crmDatabase.url, max: 4 });
-  const erp = new pg.Pool({ connectionString: erpDatabase.url, max: 4 });
-  // A database that is stopped on purpose cuts idle connections.
-  for (const pool of [crm, erp]) pool.on('error', () => undefined);
+  const crm = openPool(crmDatabase.url, 4);
+  const erp = openPool(erpDatabase.url, 4);
   await Promise.all([crm.query(CRM), erp.query(ERP)]);
   const prefix = uniquePrefix();
   const folder = await mkdtemp(join(tmpdir(), 'duolog-tasks-'));

@@ -1,9 +1,10 @@
-import pg from 'pg';
+import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startPostgres, type LocalPostgres } from '../../deploy/dev/stack.js';
 import { armFailPoints, FAIL_POINTS, type FailPoint } from '../../src/failpoints.js';
 import type { Duolog } from '../../src/runtime.js';
 import { eventually } from '../support/eventually.js';
+import { openPool } from '../support/shared.js';
 import { startPair, type Pair } from './tasks-fixture.js';
 
 /** Edits on both sides, so that every task has something to commit. */
@@ -96,8 +97,7 @@ describe('a target that goes away', () => {
   beforeAll(async () => {
     pair = await startPair();
     server = await startPostgres({ version: 18 });
-    crm = new pg.Pool({ connectionString: server.url('postgres'), max: 2 });
-    crm.on('error', () => undefined);
+    crm = openPool(server.url('postgres'), 2);
     await crm.query(`CREATE TABLE company (comp_id bigserial PRIMARY KEY, comp_name text NOT NULL, comp_vat text UNIQUE,
       comp_city text, comp_credit numeric(12,2), comp_territory text NOT NULL, comp_deleted int NOT NULL DEFAULT 0);
       ALTER TABLE company REPLICA IDENTITY FULL;

@@ -54,6 +54,16 @@ export async function freshDatabase(version: PostgresVersion = oldestTested()): 
   return { url, name, version, drop: () => withClient(server, (client) => dropDatabase(client, name)) };
 }
 
+/**
+ * A pool whose idle sessions may be cut. Not only where a server is stopped on purpose: `end()` does not wait for the
+ * sessions to be gone, so that dropping the database right after it may still meet one.
+ */
+export function openPool(url: string, max = 10): pg.Pool {
+  const pool = new pg.Pool({ connectionString: url, max });
+  pool.on('error', () => undefined);
+  return pool;
+}
+
 /** A prefix for topics, slots and groups that no other test uses; valid in all of their names. */
 export function uniquePrefix(): string {
   return `t${randomBytes(5).toString('hex')}`;
