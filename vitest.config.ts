@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-const servers = { globalSetup: ['test/support/global-setup.ts'], testTimeout: 60_000, hookTimeout: 120_000 };
+// Limits for what never comes, far beyond what a busy machine takes: conditions are awaited, not moments.
+const servers = { globalSetup: ['test/support/global-setup.ts'], testTimeout: 240_000, hookTimeout: 240_000 };
 
 export default defineConfig({
   test: {

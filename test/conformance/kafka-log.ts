@@ -30,7 +30,7 @@ export async function readAll(log: Log, topic: string, offset = 0): Promise<LogR
 }
 
 /** Polls until as many records have come, or the time is over. */
-export async function pollUntil(reader: LogReader, count: number, timeoutMs = 10_000): Promise<LogRecord[]> {
+export async function pollUntil(reader: LogReader, count: number, timeoutMs = 60_000): Promise<LogRecord[]> {
   const records: LogRecord[] = [];
   const deadline = Date.now() + timeoutMs;
   while (records.length < count && Date.now() < deadline) {

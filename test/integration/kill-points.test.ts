@@ -75,7 +75,7 @@ describe('kill -9 at every fail point', () => {
   /** The snapshot comes first, while it still runs. */
   const points = FAIL_POINTS.toSorted((one, other) => Number(isSnapshot(other)) - Number(isSnapshot(one)));
 
-  it.each(points)('%s', { timeout: 90_000 }, async (point: FailPoint) => {
+  it.each(points)('%s', { timeout: 240_000 }, async (point: FailPoint) => {
     const victim = await run(`${point}=kill`);
     let end: NodeJS.Signals | null | undefined;
     void victim.exited.then(({ signal }) => (end = signal));
@@ -83,13 +83,13 @@ describe('kill -9 at every fail point', () => {
       await edit();
       return end !== undefined;
     };
-    await eventually(died, { what: `${point} to be passed`, timeoutMs: 60_000, intervalMs: 100 });
+    await eventually(died, { what: `${point} to be passed`, timeoutMs: 120_000, intervalMs: 100 });
     expect(end).toBe('SIGKILL');
   });
 
-  it('and afterwards both sides are equal, with everything there once', { timeout: 120_000 }, async () => {
+  it('and afterwards both sides are equal, with everything there once', { timeout: 240_000 }, async () => {
     await run('');
-    await pair.equal(60_000);
+    await pair.equal(120_000);
     const count = async (pool: Pair['crm'], text: string) => (await pool.query<{ n: string }>(text)).rows[0]!.n;
     expect(await count(pair.erp, 'SELECT count(*) AS n FROM customer')).toBe(String(20 + edits));
     expect(
@@ -97,7 +97,7 @@ describe('kill -9 at every fail point', () => {
     ).toBe('0');
     const notes = async () =>
       (await count(pair.erp, "SELECT count(*) || ' ' || count(DISTINCT body) AS n FROM memo")) === `${edits} ${edits}`;
-    await eventually(notes, { what: 'every note to be there once', timeoutMs: 30_000 });
+    await eventually(notes, { what: 'every note to be there once' });
   });
 });
 

@@ -74,7 +74,11 @@ export async function startDamagedPair(change: (text: string) => string = (text)
       await deleteTopic(pair.brokers, names.state('customers'));
     },
     deleteTopic: (topic) => deleteTopic(pair.brokers, topic),
-    empty: async (topic) => log.trim(topic, (await log.bounds(topic)).end),
+    empty: async (topic) => {
+      // What was committed last may not be behind the readable end yet: nothing of it could be trimmed.
+      const { earliest } = await log.bounds(topic);
+      await log.trim(topic, await log.readToEnd(topic, earliest, () => undefined));
+    },
     close: async () => {
       await log.close();
       await pair.close();
@@ -131,6 +135,38 @@ export function stopped(duolog: Duolog, task: string, code: string): Promise<Duo
       throw new Error(`${task}: ${status?.phase} ${status?.error?.code} ${status?.error?.message}`);
     },
     { what: `${task} to stop with ${code}` },
+  );
+}
+
+/** Everything that the sources have told so far is decided, first rows included: nothing more comes of it. */
+export async function decided(duolog: Duolog, log: Log): Promise<void> {
+  const isRead = () =>
+    Object.values(duolog.status().sources).every(
+      ({ phase, snapshot }) => phase === 'streaming' && Object.values(snapshot).every(({ done }) => done),
+    );
+  await eventually(isRead, { what: 'the rows of all tables to be read' });
+  const topics = duolog.plans.flatMap(({ prefix, entities }) =>
+    entities.flatMap(({ name, systems }) =>
+      Object.values(systems).flatMap(({ captured, system }) =>
+        captured ? [new TopicNames(prefix).change(system, name)] : [],
+      ),
+    ),
+  );
+  const ends = await Promise.all(
+    topics.map(async (topic) => ({
+      topic,
+      end: await log.readToEnd(topic, (await log.bounds(topic)).earliest, () => undefined),
+    })),
+  );
+  await eventually(
+    () => {
+      const rests = Object.values(duolog.status().rest);
+      return (
+        rests.every((rest) => rest?.snapshotsEnded === true) &&
+        ends.every(({ topic, end }) => rests.some((rest) => (rest?.decidedTo[topic] ?? -1) >= end))
+      );
+    },
+    { what: 'everything to be decided' },
   );
 }
 

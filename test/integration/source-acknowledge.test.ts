@@ -52,11 +52,12 @@ describe.each(testedPostgres)('what is confirmed to Postgres %i', (version) => {
     );
     return parseLsn(slots.rows[0].lsn);
   };
-  const events = async (): Promise<Extract<SourceBatch, { kind: 'events' }>> => {
-    const batch = await source!.next(10_000);
-    if (batch?.kind !== 'events') throw new Error(`No events, but ${JSON.stringify(batch)}`);
-    return batch;
-  };
+  /** The next events; a heartbeat may come before them where the server is slow, and stays unacknowledged. */
+  const events = async (): Promise<Extract<SourceBatch, { kind: 'events' }>> =>
+    eventually(async () => {
+      const batch = await source!.next(1_000);
+      return batch?.kind === 'events' ? batch : null;
+    });
   const kill = async () => {
     const ended = await client.query(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'duolog%' AND datname = current_database()`,
@@ -143,7 +144,7 @@ describe.each(testedPostgres)('what is confirmed to Postgres %i', (version) => {
     await readUntil(source!, store, snapshotDone(store, 'company'));
     await client.query(`SELECT pg_logical_emit_message(true, '${markPrefix(prefix, 'customers')}', '{"v":99}')`);
     await client.query(`INSERT INTO company VALUES (1)`);
-    await expect(readUntil(source!, store, () => false, 5_000)).rejects.toThrow(/format/);
+    await expect(readUntil(source!, store, () => false)).rejects.toThrow(/format/);
     await source!.close();
     expect(await confirmed()).toBeLessThanOrEqual(parseLsn(JSON.parse(store.position!).lsn) + 1);
     expect(store.changes).toEqual([]);
@@ -183,7 +184,7 @@ describe.each(testedPostgres)('what is confirmed to Postgres %i', (version) => {
     await another.end();
     await kill();
     await open();
-    await readUntil(source!, store, () => store.changes.some((change) => change.key === '1'), 5_000);
+    await readUntil(source!, store, () => store.changes.some((change) => change.key === '1'));
   });
 
   it('is no keepalive while a batch is in flight', async () => {
@@ -197,7 +198,7 @@ describe.each(testedPostgres)('what is confirmed to Postgres %i', (version) => {
     expect(await source!.next(700)).toBeNull();
     expect(await confirmed()).toBe(before);
     await source!.acknowledge(batch.position);
-    expect((await source!.next(10_000))?.kind).toBe('heartbeat');
+    expect((await source!.next(60_000))?.kind).toBe('heartbeat');
   });
 
   it('moves on while nothing is for us: other tables, other databases', async () => {

@@ -68,7 +68,7 @@ export async function readUntil(
   source: PostgresSource,
   store: Store,
   condition: () => boolean | Promise<boolean>,
-  timeoutMs = 30_000,
+  timeoutMs = 60_000,
 ): Promise<void> {
   const deadlineMs = Date.now() + timeoutMs;
   while (!(await condition())) {

@@ -199,7 +199,7 @@ describe.each(testedPostgres)('the set-up of capture in Postgres %i', (version) 
       await before.open(store.resume);
       await readUntil(before, store, snapshotDone(store, 'company'));
       await server.restart('immediate');
-      const error = await failure(readUntil(before, store, () => false, 5_000));
+      const error = await failure(readUntil(before, store, () => false));
       expect(error).toMatchObject({ code: 'SOURCE_UNREACHABLE', retry: 'backoff' });
       await before.close();
       const after = source(url);

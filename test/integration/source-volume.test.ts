@@ -44,7 +44,7 @@ describe.each(testedPostgres)('memory stays flat with Postgres %i', (version) =>
     let highest = 0;
     const before = process.memoryUsage().rss;
     for (;;) {
-      const batch = await source.next(10_000);
+      const batch = await source.next(120_000);
       if (batch === null) throw new Error(`Nothing more after ${changes} changes`);
       await source.acknowledge(batch.position);
       if (batch.kind !== 'events') continue;

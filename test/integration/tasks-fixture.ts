@@ -127,7 +127,7 @@ export async function startPair(): Promise<Pair> {
       running.add(duolog);
       return { ...duolog, stop: () => (running.delete(duolog), duolog.stop()) };
     },
-    equal: (timeoutMs = 30_000) => equal(crm, erp, timeoutMs),
+    equal: (timeoutMs = 60_000) => equal(crm, erp, timeoutMs),
     close: async () => {
       await Promise.all([...running].map((duolog) => duolog.stop()));
       await Promise.all([crm.end(), erp.end()]);

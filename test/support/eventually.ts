@@ -8,7 +8,7 @@ export async function eventually<T>(
   condition: () => T | Promise<T>,
   options: { readonly timeoutMs?: number; readonly intervalMs?: number; readonly what?: string | (() => string) } = {},
 ): Promise<NonNullable<T>> {
-  const { timeoutMs = 30_000, intervalMs = 50, what = 'the condition' } = options;
+  const { timeoutMs = 60_000, intervalMs = 50, what = 'the condition' } = options;
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     let last: unknown;
