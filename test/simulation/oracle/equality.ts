@@ -133,9 +133,9 @@ class Equality {
     const byCode = new Map<Value, string[]>();
     for (const [key, row] of this.table(system, entity).rows) {
       if (!isPresent(config, row)) continue;
-      const kept = !config.written || config.delete === 'never' || config.delete === 'unlink';
       const name = recordName(system, entity.name, key);
-      if (!kept && config.captured && !this.linkOfRecord.has(name) && !this.final.heldRecords.has(name)) {
+      const isKnown = this.linkOfRecord.has(name) || this.final.heldRecords.has(name);
+      if (config.captured && !isKnown && !this.isKept(entity, system, key)) {
         this.report('I13', `${name} is in no link`);
       }
       const value = codeOf(entity, system, row);
@@ -144,6 +144,13 @@ class Equality {
     for (const [value, keys] of byCode) {
       if (keys.length > 1) for (const key of keys) this.verifyNoDouble(entity, system, key, value);
     }
+  }
+
+  /** Its link was deleted, and the record is not ours to delete: a decision says that it was left. */
+  private isKept(entity: EntityConfig, system: string, key: string): boolean {
+    const config = entity.systems[system]!;
+    const keeps = !config.written || config.delete === 'never' || config.delete === 'unlink';
+    return keeps && this.keeping.isTold(entity, system, key);
   }
 
   /** We must not have inserted a record where its match value was to be seen already, unless it is held now. */
