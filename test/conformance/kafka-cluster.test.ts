@@ -13,7 +13,7 @@ let log: Log;
 beforeAll(async () => {
   cluster = await startCluster();
   log = await openTestLog(cluster.brokers, { requestTimeoutMs: 5_000, sessionTimeoutMs: 6_000 });
-}, 180_000);
+}, 400_000);
 
 afterAll(async () => {
   await log?.close();
@@ -37,7 +37,7 @@ it('topics have three copies of which two must have a record, and those with les
   await log.ensureTopics([unsafe]);
 });
 
-it('leaders and coordinators move, nothing is lost or doubled', { timeout: 300_000 }, async () => {
+it('leaders and coordinators move, nothing is lost or doubled', { timeout: 600_000 }, async () => {
   const topics = [0, 1, 2].map(() => `${uniquePrefix()}.topic`);
   await log.ensureTopics(topics.map((name) => ({ name, cleanup: 'delete', retentionMs: null })));
   const committer = new Committer(topics, uniquePrefix());

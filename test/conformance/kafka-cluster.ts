@@ -6,6 +6,8 @@ import { promisify } from 'node:util';
 import { removeFolder, temporaryFolder } from '../../deploy/dev/guardian.js';
 import { ensureJars, javaCommand } from '../../deploy/dev/jars.js';
 import { accepts, ServerProcess, withFreePorts } from '../../deploy/dev/process.js';
+import { Kafka, logLevel } from '../../src/kafka/kafkajs.js';
+import { eventually } from '../support/eventually.js';
 
 const run = promisify(execFile);
 const NODES = [1, 2, 3] as const;
@@ -50,6 +52,7 @@ class Cluster implements KafkaCluster {
     const id = randomBytes(16).toString('base64url');
     await Promise.all(NODES.map((node) => this.#format(node, id)));
     await Promise.all(NODES.map((node) => this.#startNode(node)));
+    await this.#allKnown();
   }
 
   async bounce(node: number, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
@@ -91,6 +94,22 @@ class Cluster implements KafkaCluster {
     await run(javaCommand(), ['-cp', join(this.jars, '*'), ...format], { cwd: home });
   }
 
+  /** A broker accepts connections before it may hold a topic's copies: each must know of all. */
+  async #allKnown(): Promise<void> {
+    for (const broker of this.brokers) {
+      const admin = new Kafka({ brokers: [broker], logLevel: logLevel.NOTHING }).admin();
+      const known = async () => {
+        await admin.connect();
+        return (await admin.describeCluster()).brokers.length === NODES.length;
+      };
+      try {
+        await eventually(known, { timeoutMs: 90_000, what: `${broker} to know all brokers` });
+      } finally {
+        await admin.disconnect();
+      }
+    }
+  }
+
   async #startNode(node: number): Promise<void> {
     const options = ['-Xmx384m', '-XX:+UseSerialGC', '-cp', join(this.jars, '*')];
     const server = new ServerProcess({
@@ -102,7 +121,7 @@ class Cluster implements KafkaCluster {
       endSignal: 'SIGKILL',
     });
     this.#processes.set(node, server);
-    await server.waitUntil(() => accepts(this.#port(node)), 90_000);
+    await server.waitUntil(() => accepts(this.#port(node)), 180_000);
   }
 
   #home(node: number): string {

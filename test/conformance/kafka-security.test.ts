@@ -17,7 +17,7 @@ import { keysOf, message, openTestLog, pollUntil, readAll } from './kafka-log.js
 const run = promisify(execFile);
 
 /** The protocol's numbers for rights. */
-const ACL = { topic: 2, transactionalId: 5, literal: 3, all: 2, write: 4, deny: 2, allow: 3 };
+const ACL = { topic: 2, transactionalId: 5, literal: 3, any: 1, all: 2, write: 4, deny: 2, allow: 3 };
 
 /** TLS, passwords and rights, on a broker that has all of them. */
 let kafka: LocalKafka;
@@ -153,6 +153,18 @@ async function allow(
       permissionType,
     })),
   });
+  // The broker applies them a moment after they are made.
+  const mine = { principal: 'User:duolog', operation: ACL.any, permissionType, resourcePatternType: ACL.literal };
+  await eventually(
+    async () => {
+      for (const { resourceType, resourceName } of resources) {
+        const { resources: found } = await admin.describeAcls({ ...mine, resourceType, resourceName });
+        if (found.length === 0) return false;
+      }
+      return true;
+    },
+    { what: 'the rights to hold' },
+  );
   await admin.disconnect();
 }
 

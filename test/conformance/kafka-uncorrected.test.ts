@@ -8,7 +8,7 @@ import { expect, it } from 'vitest';
  * The proof that the corrections are needed and that their tests can fail: the same tests on the package as it is, in
  * their processes and in those that they start (uncorrected-kafkajs.cjs).
  */
-it('kafkajs without our corrections fails their tests', { timeout: 300_000 }, async () => {
+it('kafkajs without our corrections fails their tests', { timeout: 600_000 }, async () => {
   const { failed, passed } = await runUncorrected(['test/conformance/kafka-corrections.test.ts']);
   // Its sending loop happens to try this one again.
   expect(passed).toEqual(['when addPartitions meets it']);
@@ -27,7 +27,7 @@ it('kafkajs without our corrections fails their tests', { timeout: 300_000 }, as
   ]);
 });
 
-it('and loses transactions whose EndTxn was lost', { timeout: 300_000 }, async () => {
+it('and loses transactions whose EndTxn was lost', { timeout: 600_000 }, async () => {
   const { failed, passed } = await runUncorrected(
     ['test/conformance/kafka-transactions.test.ts'],
     'has one producer the one before|frozen at source.commit.before-end|EndTxn|request 0 comes',

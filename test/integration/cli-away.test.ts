@@ -10,7 +10,7 @@ let withoutCrm: Readonly<Record<string, string>>;
 beforeAll(async () => {
   pair = await companyPair();
   withoutCrm = { ...pair.env, CRM_URL: 'postgres://me:hunter2@127.0.0.1:1/x' };
-}, 120_000);
+}, 240_000);
 afterAll(() => pair.close());
 
 interface Finding {
@@ -104,5 +104,5 @@ describe('run', () => {
     const third = await spawnDuolog(pair.file, ['run'], pair.env);
     await pair.equal();
     expect(await third.stop()).toBe(0);
-  }, 180_000);
+  }, 300_000);
 });

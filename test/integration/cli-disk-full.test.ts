@@ -24,7 +24,7 @@ function mounted(): boolean {
 beforeAll(async () => {
   pair = await companyPair();
   await pair.configure((text) => text.replace('./state', folder));
-}, 120_000);
+}, 240_000);
 afterAll(async () => {
   await pair?.close();
   if (isMounted) execFileSync('umount', ['-l', folder]);
@@ -53,6 +53,6 @@ describe('a disk that is nearly full at the start', () => {
       await eventually(async () => (await fetch(`${url}/readyz`)).ok, { what: 'readyz to be content' });
       expect(await process.stop()).toBe(0);
     },
-    180_000,
+    300_000,
   );
 });

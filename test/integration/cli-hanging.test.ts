@@ -7,7 +7,7 @@ let pair: CompanyPair;
 let kafka: LocalKafka;
 beforeAll(async () => {
   [pair, kafka] = await Promise.all([companyPair(), startKafka()]);
-}, 120_000);
+}, 240_000);
 afterAll(async () => {
   await kafka?.kill('SIGCONT');
   await kafka?.destroy();
@@ -34,4 +34,4 @@ it('leaves within ten seconds of SIGTERM also where a broker hangs, and loses no
   await pair.equal();
   expect((await pair.crm.query(`SELECT FROM company WHERE comp_name LIKE 'Changed%'`)).rowCount).toBe(1);
   expect(await second.stop()).toBe(0);
-}, 180_000);
+}, 300_000);

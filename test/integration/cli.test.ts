@@ -9,7 +9,7 @@ import { companyPair, duolog, type CompanyPair } from './cli-fixture.js';
 let pair: CompanyPair;
 beforeAll(async () => {
   pair = await companyPair();
-}, 120_000);
+}, 240_000);
 afterAll(() => pair.close());
 
 interface Observed {
@@ -117,7 +117,8 @@ describe('duolog on two real databases', () => {
     } finally {
       const stopped = Date.now();
       expect(await process.stop(), process.output()).toBe(0);
-      expect(Date.now() - stopped).toBeLessThan(10_000);
+      // What SIGTERM is promised, and a little for a machine that is busy.
+      expect(Date.now() - stopped).toBeLessThan(12_000);
     }
     expect(process.output()).not.toContain('Berglunds');
   });

@@ -25,7 +25,7 @@ describe('a second first start on databases that agree already', () => {
     crm = openPool(databases[1]!.url);
     folder = await mkdtemp(join(tmpdir(), 'duolog-first-start-'));
     await Promise.all([loadErp(databases[0]!.url), loadCrm(databases[1]!.url)]);
-  }, 120_000);
+  }, 240_000);
 
   afterAll(async () => {
     await Promise.all([erp?.end(), crm?.end()]);
@@ -89,7 +89,7 @@ describe('an entity without a match rule', () => {
   let pair: CompanyPair;
   beforeAll(async () => {
     pair = await companyPair();
-  }, 120_000);
+  }, 240_000);
   afterAll(() => pair.close());
 
   async function counts(): Promise<readonly unknown[]> {

@@ -44,7 +44,7 @@ describe('the package', () => {
     }
     command = join(modules, 'duolog', manifest.bin['duolog']!);
     pair = await companyPair();
-  }, 180_000);
+  }, 300_000);
 
   afterAll(async () => {
     await pair?.close();

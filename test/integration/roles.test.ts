@@ -15,7 +15,7 @@ describe('roles apart', () => {
         .replace('schemaRegistry:', 'sessionTimeout: 6s, schemaRegistry:')
         .replace('folder: ./state', 'folder: "${STATE_FOLDER}"'),
     );
-  }, 120_000);
+  }, 240_000);
 
   afterAll(async () => {
     for (const process of processes) process.kill('SIGKILL');
@@ -32,7 +32,7 @@ describe('roles apart', () => {
   const decides = (process: DuologProcess) => process.output().includes('"task":"stream customers","msg":"running"');
 
   it('a stream that is killed is followed by its standby, and nothing is lost or doubled', {
-    timeout: 300_000,
+    timeout: 600_000,
   }, async () => {
     const streams = [await start('stream', './first'), await start('stream', './second')];
     await start('source', './source');
