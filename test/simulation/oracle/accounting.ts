@@ -1,7 +1,8 @@
 import type { FieldValue } from '../../../src/decision/events.js';
 import type { CanonicalOutput, DecisionOutput } from '../../../src/decision/outputs.js';
-import type { Value } from '../../../src/model/value.js';
+import type { Row, Value } from '../../../src/model/value.js';
 import { isPresent, tableName, type EntityConfig, type FieldConfig } from '../world-config.js';
+import { Keeping } from './keeping.js';
 import {
   fieldOf,
   isRecordOf,
@@ -12,6 +13,7 @@ import {
   type RecordChange,
   type Violation,
 } from './observed.js';
+import { differences } from './projection.js';
 
 /**
  * Every edit of a user stands at the end, was superseded by somebody who had seen it, or is named in a decision;
@@ -29,12 +31,14 @@ interface Edit {
 
 class Accounts {
   private readonly userChanges: readonly RecordChange[];
+  private readonly keeping: Keeping;
 
   constructor(
     private readonly observed: Observed,
     private readonly final: Final,
     private readonly changes: readonly RecordChange[],
   ) {
+    this.keeping = new Keeping(observed, changes);
     this.userChanges = changes.filter(({ own }) => own === null || own.command === null);
   }
 
@@ -99,8 +103,24 @@ class Accounts {
     const { system, entity } = change;
     const row = this.table(system, entity).rows.get(key);
     if (!row || !isPresent(entity.systems[system]!, row)) return false;
+    if (!this.isAgreed(change, field, key, row)) return false;
     const now = fieldOf(entity, system, field.name, row);
     return same(field, now, value) || (field.kind === 'reference' && this.isSameParent(system, field.name, now, value));
+  }
+
+  /**
+   * Where we do not write the field, the row shows its own value whatever becomes of it: the agreed record must have it
+   * too. Left out are records kept under a deleted link, whose edits go nowhere.
+   */
+  private isAgreed({ system, entity }: RecordChange, field: FieldConfig, key: string, row: Row): boolean {
+    const config = entity.systems[system]!;
+    if (config.written && !config.notWritten.includes(field.name)) return true;
+    const name = recordName(system, entity.name, key);
+    const canonical = [...(this.final.linksOfRecord.get(name)?.keys() ?? [])]
+      .map((link) => this.final.links.get(link))
+      .find((one) => one?.fields && one.keys[system] === key);
+    if (canonical === undefined || this.keeping.isTold(entity, system, key)) return true;
+    return !differences(this.final, entity, system, canonical, row).some((one) => one.field === field);
   }
 
   /**
