@@ -25,6 +25,8 @@ export interface ReplicationOptions {
 const MIN_ACKNOWLEDGE_INTERVAL_MS = 100;
 /** A connection that says nothing for so many status intervals, asked each time, is dead. */
 const SILENT_INTERVALS = 6;
+/** But none is given up sooner: a busy machine, ours or the server's, is silent for seconds. */
+const MIN_SILENCE_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 /** The library takes Postgres' epoch, 2000-01-01, to be seven days earlier. */
 const LIBRARY_EPOCH_ERROR_MS = 7 * 86_400_000;
@@ -144,7 +146,8 @@ export class Replication {
 
   #tick(): void {
     const silentMs = Date.now() - this.#lastHeardMs;
-    if (!this.#paused && silentMs > SILENT_INTERVALS * this.options.statusIntervalMs) {
+    const limitMs = Math.max(SILENT_INTERVALS * this.options.statusIntervalMs, MIN_SILENCE_MS);
+    if (!this.#paused && silentMs > limitMs) {
       this.#end(new Error(`the server has said nothing for ${Math.round(silentMs / 1000)} s`));
     } else this.#sendStatus(true);
   }
