@@ -20,6 +20,8 @@ export class StackServer {
 
   constructor() {
     this.#server = createServer((request, response) => {
+      // A connection kept open could be closed just when a busy worker sends its next question on it.
+      response.setHeader('connection', 'close');
       this.#address(request.url ?? '').then(
         (address) => response.end(address),
         (error: unknown) => {
