@@ -105,6 +105,10 @@ function verifyCommands(observed: Observed): Violation[] {
   const ended = snapshotEnds(observed);
   for (const { order, what } of observed.commands) {
     const { system, command } = what;
+    const end = ended.get(`${system} ${command.entity}`);
+    if (command.operation === 'insert' && end !== undefined && order < end) {
+      violations.push({ rule: 'I12', message: `${command.id} inserts into ${system} before its snapshot has ended` });
+    }
     // Its answer may be lost, and it be asked for again.
     if (observed.resynced.has(system)) continue;
     const member = `${command.link} in ${system}`;
@@ -116,10 +120,6 @@ function verifyCommands(observed: Observed): Violation[] {
     const count = answers.get(command.id)?.length ?? 0;
     if (count !== 1)
       violations.push({ rule: 'I4', message: `${command.id} for ${member} was answered ${count} times` });
-    const end = ended.get(`${system} ${command.entity}`);
-    if (command.operation === 'insert' && end !== undefined && order < end) {
-      violations.push({ rule: 'I12', message: `${command.id} inserts into ${system} before its snapshot has ended` });
-    }
   }
   return violations;
 }
