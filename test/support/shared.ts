@@ -104,16 +104,20 @@ async function dropDatabase(client: pg.Client, name: string): Promise<void> {
     [name],
   );
   for (const { slot_name } of slots.rows) {
-    // A session that was just told to end holds its slot a moment longer.
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await client.query('SELECT pg_drop_replication_slot($1)', [slot_name]);
-        break;
-      } catch (error) {
-        if ((error as { code?: string }).code !== '55006' || attempt === 100) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
+    await onceUnused(() => client.query('SELECT pg_drop_replication_slot($1)', [slot_name]));
+  }
+  await onceUnused(() => client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
+}
+
+/** A session that was just told to end holds its slot and its database a moment longer, on a busy machine a long one. */
+async function onceUnused(drop: () => Promise<unknown>): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await drop();
+      return;
+    } catch (error) {
+      if ((error as { code?: string }).code !== '55006' || attempt === 1_000) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
-  await client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
 }
