@@ -4,8 +4,13 @@ import type { SchemaRegistry } from './registry.js';
 import { compile, type AvroSchema } from './schema.js';
 
 /** Zero byte and schema id, as every serializer of this registry writes it. */
-const HEADER_BYTES = 5;
+export const HEADER_BYTES = 5;
 const SLAB_BYTES = 256 * 1024;
+
+/** Writes a value at a place of a buffer: gives the end, or how much room is missing, below zero. As avsc's types do. */
+interface Writing<T> {
+  encode(value: T, buffer: Buffer, at: number): number;
+}
 
 /**
  * Memory that messages are written into, one after the other. A message is a view of it, so a slab lives as long as
@@ -15,7 +20,7 @@ export class Slab {
   private buffer = Buffer.alloc(0);
   private used = 0;
 
-  encode(id: number, type: Type, value: unknown): Buffer {
+  encode<T>(id: number, type: Writing<T>, value: T): Buffer {
     let end = this.used + HEADER_BYTES;
     let missing = this.buffer.length < end ? HEADER_BYTES : 0;
     if (missing === 0) {

@@ -1,6 +1,6 @@
 import { Inconvertible } from '../mapping/convert.js';
 import type { Row, Value } from '../model/value.js';
-import { noteAgreement, queueMatches, releaseSettled, setGone, setSeen, without } from './canonical.js';
+import { noteAgreement, queueMatches, releaseSettled, setGone, setSeen, kept } from './canonical.js';
 import { observeDeletion } from './deletes.js';
 import type { ChangeEvent } from './events.js';
 import { mergeColumns } from './merge.js';
@@ -94,8 +94,11 @@ export function confirm(
   }
   setSeen(turn, link, system, member, key, row);
   const rewritten: MappedColumn[] = [];
+  const met = (column: MappedColumn | undefined) =>
+    column !== undefined && (former === null || column.column in command.set);
+  member.agreed = kept(member.agreed, (field) => !met(system.byField.get(field)));
   for (const column of system.columns) {
-    const inCommand = column.column in command.set || former === null;
+    const inCommand = met(column);
     if (inCommand) noteMeeting(turn, link, member, system, column, written);
     if (written[column.column] !== row[column.column]) rewritten.push(column);
     else if (inCommand) releaseSettled(turn, link, member, column.group);
@@ -124,7 +127,6 @@ function noteMeeting(
   written: Row,
 ): void {
   const met = readField(turn, column, system.system, written[column.column] ?? null);
-  if (column.field in member.agreed) member.agreed = without(member.agreed, column.field);
   noteAgreement(turn, link, member, system, column, written, met instanceof Inconvertible ? undefined : met);
 }
 

@@ -1,7 +1,7 @@
 import type { State } from '../state/contract.js';
 import type { SyncPlan } from '../plan/plan.js';
 import { DuologError } from '../errors/duolog-error.js';
-import { dayOf, entry } from './entries.js';
+import { dayOf, entry, indexEntries } from './entries.js';
 import type { AnswerEvent, StreamEvent } from './events.js';
 import type { Output } from './outputs.js';
 import { planIndex, type EntityIndex, type PlanIndex, type SystemIndex } from './plan-index.js';
@@ -11,14 +11,16 @@ import type { Work } from './work.js';
 
 type Mutable<T> = { -readonly [P in keyof T]: T[P] };
 export type MemberDraft = Mutable<Member>;
-/** A link while an event is decided: its own fields and its members may be set, what they hold is replaced, never changed. */
+/** A link while an event is decided: its own fields and its members may be set, what they hold is replaced, or changed where the turn owns it (`Turn.own`). */
 export type LinkDraft = Mutable<Omit<LinkRecord, 'members'>> & { members: Record<string, MemberDraft> };
 
 interface Loaded {
   readonly draft: LinkDraft;
   readonly original: LinkRecord | null;
-  /** Changed since it was last put into the state. */
-  dirty: boolean;
+  /** Index entries that the state has for it; null until asked for. */
+  stored: readonly string[] | null;
+  /** Those of the draft as it is now; null until asked for. */
+  present: readonly string[] | null;
   changed: boolean;
   removed: boolean;
 }
@@ -57,9 +59,14 @@ export class Turn {
   /** The event's own time, or the last one known. */
   readonly timeMicros: number;
   private readonly links = new Map<string, Loaded>();
-  private readonly matches = new Map<string, WorkItem>();
-  private readonly work = new Map<string, WorkItem>();
-  private readonly reconciles = new Map<string, WorkItem>();
+  /** Some link has changed, so that what the state says of entries is not all. */
+  private anyChanged = false;
+  // Most events leave little or no work: made when first wanted.
+  private matches: Map<string, WorkItem> | null = null;
+  private work: Map<string, WorkItem> | null = null;
+  private reconciles: Map<string, WorkItem> | null = null;
+  /** Made by `own`. */
+  private owned: Set<object> | null = null;
   private syncDraft: Mutable<SyncRecord>;
   private syncChanged = false;
 
@@ -139,7 +146,8 @@ export class Turn {
       tombstoneMicros: null,
       members: {},
     };
-    this.links.set(draft.id, { draft, original: null, dirty: true, changed: true, removed: false });
+    this.links.set(draft.id, { draft, original: null, stored: NOTHING, present: null, changed: true, removed: false });
+    this.anyChanged = true;
     return draft;
   }
 
@@ -153,17 +161,25 @@ export class Turn {
     return member;
   }
 
+  /** The same fields as an object that this turn may change: a copy, made the first time. */
+  own<V>(fields: Readonly<Record<string, V>>): Record<string, V> {
+    if (this.owned !== null && this.owned.has(fields)) return fields;
+    const copy = { ...fields };
+    (this.owned ??= new Set()).add(copy);
+    return copy;
+  }
+
   changed(link: LinkDraft): void {
     const loaded = this.links.get(link.id)!;
-    loaded.dirty = true;
+    loaded.present = null;
     loaded.changed = true;
+    this.anyChanged = true;
   }
 
   /** Takes a link out of the state; with `redirect` its id leads to another from now on. */
   remove(link: LinkDraft, redirect: { readonly to: string } | null): void {
     const loaded = this.links.get(link.id)!;
     loaded.removed = true;
-    loaded.dirty = false;
     loaded.changed = true;
     if (redirect === null) {
       this.state.delete(linkKey(link.id));
@@ -190,26 +206,40 @@ export class Turn {
   private load(record: LinkRecord): LinkDraft {
     const draft: LinkDraft = { ...record, members: {} };
     for (const system in record.members) draft.members[system] = { ...record.members[system]! };
-    this.links.set(record.id, { draft, original: record, dirty: false, changed: false, removed: false });
+    this.links.set(record.id, { draft, original: record, stored: null, present: null, changed: false, removed: false });
     return draft;
   }
 
   // ------------------------------------------------------------ indexes
 
   /** State keys under an index entry, with everything changed so far in this turn taken into account. */
-  find(entryName: string, limit: number, after: string | null = null): string[] {
-    this.flush();
-    return this.state.indexed(entryName, after === null ? { limit } : { after, limit });
+  find(entryName: string, limit: number, after: string | null = null): readonly string[] {
+    if (!this.anyChanged) return this.stored(entryName, limit, after);
+    let came: string[] | null = null;
+    let went: string[] | null = null;
+    for (const loaded of this.links.values()) {
+      if (!loaded.changed || loaded.removed) continue;
+      const { draft, original } = loaded;
+      loaded.stored ??= original === null ? NOTHING : indexEntries(original);
+      loaded.present ??= indexEntries(draft);
+      const was = loaded.stored.includes(entryName);
+      if (was === loaded.present.includes(entryName)) continue;
+      if (was) (went ??= []).push(linkKey(draft.id));
+      else (came ??= []).push(linkKey(draft.id));
+    }
+    if (went === null && came === null) return this.stored(entryName, limit, after);
+    let keys = this.stored(entryName, limit + (went?.length ?? 0), after);
+    if (went !== null) keys = keys.filter((key) => !went.includes(key));
+    if (came !== null) {
+      const last = keys.length < limit ? null : keys[keys.length - 1]!;
+      const between = came.filter((key) => (after === null || key > after) && (last === null || key < last));
+      keys = [...keys, ...between].sort();
+    }
+    return keys.slice(0, limit);
   }
 
-  private flush(): void {
-    for (const loaded of this.links.values()) {
-      if (!loaded.dirty) continue;
-      const members: Record<string, Member> = {};
-      for (const system in loaded.draft.members) members[system] = { ...loaded.draft.members[system]! };
-      this.state.put(linkKey(loaded.draft.id), { ...loaded.draft, members });
-      loaded.dirty = false;
-    }
+  private stored(entryName: string, limit: number, after: string | null): readonly string[] {
+    return this.state.indexed(entryName, after === null ? { limit } : { after, limit });
   }
 
   // ------------------------------------------------------------ work
@@ -219,13 +249,13 @@ export class Turn {
     const item = { work, after };
     switch (work.what) {
       case 'match':
-        this.matches.set(`${work.entity}/${work.match}`, item);
+        (this.matches ??= new Map()).set(`${work.entity}/${work.match}`, item);
         return;
       case 'link':
-        this.reconciles.set(work.link, item);
+        (this.reconciles ??= new Map()).set(work.link, item);
         return;
       default:
-        this.work.set(workKey(work), item);
+        (this.work ??= new Map()).set(workKey(work), item);
     }
   }
 
@@ -261,7 +291,8 @@ export class Turn {
   }
 }
 
-function take(items: Map<string, WorkItem>): WorkItem | null {
+function take(items: Map<string, WorkItem> | null): WorkItem | null {
+  if (items === null || items.size === 0) return null;
   for (const [key, item] of items) {
     items.delete(key);
     return item;

@@ -50,7 +50,7 @@ export function recordsWaiting(turn: Turn, command: string): WaitingRecord[] {
   return records;
 }
 
-function awaiting(turn: Turn, command: string): string[] {
+function awaiting(turn: Turn, command: string): readonly string[] {
   return turn.find(entry.awaiting(command), MAX_EVENTS);
 }
 

@@ -15,4 +15,6 @@ export interface StateCodec<T> {
   encode(record: T): Buffer;
   decode(bytes: Buffer): T;
   indexEntries(record: T): readonly string[];
+  /** True only where both records of a key carry the same entries; false may be wrong. Spares making them. */
+  sameEntries(left: T, right: T): boolean;
 }

@@ -3,7 +3,7 @@ import { Decoder, Encoders, type Encoder } from '../avro/codec.js';
 import { NamedRecord } from '../avro/named-record.js';
 import type { SchemaRegistry } from '../avro/registry.js';
 import { schemaFile, type AvroEnum, type AvroField, type AvroRecord, type AvroSchema } from '../avro/schema.js';
-import { indexEntries } from '../decision/entries.js';
+import { indexEntries, sameEntries } from '../decision/entries.js';
 import type { FieldValue } from '../decision/events.js';
 import type {
   Attempt,
@@ -23,6 +23,7 @@ import type { StateCodec } from './contract.js';
 import { fromJsonForm, toJsonForm } from './json-form.js';
 import { SharedRow } from './shared-row.js';
 import { stateSchema } from './state-schema.js';
+import { StateForm } from './binary/state-form.js';
 import { Systems, type AvroSetter } from './systems.js';
 
 /**
@@ -32,18 +33,23 @@ import { Systems, type AvroSetter } from './systems.js';
 export class AvroStateCodec implements StateCodec<StateRecord> {
   private readonly layouts = new WeakMap<object, Layout>();
   readonly indexEntries = indexEntries;
+  readonly sameEntries = sameEntries;
 
   private constructor(
     private readonly encoder: Encoder<StateMessage>,
     private readonly decoder: Decoder,
-    private readonly layout: Layout,
+    private readonly form: StateForm,
   ) {}
 
   /** @throws DuologError SCHEMA_INCOMPATIBLE, REGISTRY_UNREACHABLE, REGISTRY_REFUSED. */
   static async register(registry: SchemaRegistry, topic: string, plan: SyncPlan): Promise<AvroStateCodec> {
     const schema = stateSchema(plan);
     const encoder = await new Encoders(registry).register<StateMessage>(topic, 'value', schema);
-    const codec = new AvroStateCodec(encoder, new Decoder(registry), new Layout(schema));
+    const codec = new AvroStateCodec(
+      encoder,
+      new Decoder(registry),
+      new StateForm(encoder.id, schema, findEnum(schema)),
+    );
     await codec.prepareIds([encoder.id]);
     return codec;
   }
@@ -64,10 +70,12 @@ export class AvroStateCodec implements StateCodec<StateRecord> {
 
   encode(record: StateRecord): Buffer {
     if (record.kind !== 'link') return this.encoder.encode({ other: toJsonForm(record) });
-    return this.encoder.encode(this.layout.entity(record.entity).write(record));
+    return this.form.write(record);
   }
 
   decode(bytes: Buffer): StateRecord {
+    const link = this.form.read(bytes);
+    if (link !== null) return link;
     const { schema, value } = this.decoder.decode(bytes);
     const message = value as StateMessage;
     let layout = this.layouts.get(schema as object);
@@ -99,7 +107,7 @@ class Layout {
   private readonly byField: readonly (readonly [field: string, layout: EntityLayout])[];
 
   constructor(schema: AvroRecord) {
-    const systems = findEnum(schema);
+    const systems = new Systems(findEnum(schema));
     this.byField = schema.fields
       .filter(({ column }) => column !== undefined)
       .map((field) => [field.name, new EntityLayout(field, systems)] as const);
@@ -349,7 +357,7 @@ function inner(record: AvroRecord, name: string): AvroRecord {
 }
 
 /** The one enum of the schema, wherever it is first used. */
-function findEnum(schema: AvroRecord): Systems {
+function findEnum(schema: AvroRecord): AvroEnum {
   const find = (node: unknown): AvroEnum | null => {
     if (typeof node !== 'object' || node === null) return null;
     if ('type' in node && node.type === 'enum') return node as AvroEnum;
@@ -359,5 +367,5 @@ function findEnum(schema: AvroRecord): Systems {
     }
     return null;
   };
-  return new Systems(find(schema) ?? { type: 'enum', name: 'System', symbols: [] });
+  return find(schema) ?? { type: 'enum', name: 'System', symbols: [] };
 }

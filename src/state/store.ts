@@ -28,8 +28,6 @@ interface Entry<T> {
   readonly record: T | null;
   /** Null until sealed, and for a tombstone. */
   bytes: Buffer | null;
-  /** The record's index entries. */
-  readonly entries: readonly string[];
 }
 
 /** Changes above the backing: what was put or deleted, and what that does to the index. */
@@ -229,22 +227,17 @@ export class StateStore<T> implements State<T> {
   }
 
   private replace(key: string, record: T | null, bytes: Buffer | null): void {
-    const { current } = this;
-    const old = this.entriesOf(key);
-    const now = record === null ? NO_ENTRIES : this.codec.indexEntries(record);
-    // Most changes leave all entries as they are.
-    if (!sameTexts(old, now)) {
-      for (const entry of old) if (!now.includes(entry)) current.markIndex(entry, key, false);
-      for (const entry of now) if (!old.includes(entry)) current.markIndex(entry, key, true);
+    const { codec, current } = this;
+    const old = this.get(key);
+    if (old !== undefined && record !== null && codec.sameEntries(old, record)) {
+      current.records.set(key, { record, bytes });
+      return;
     }
-    current.records.set(key, { record, bytes, entries: now });
-  }
-
-  private entriesOf(key: string): readonly string[] {
-    const layered = this.layered(key);
-    if (layered !== undefined) return layered.entries;
-    const stored = this.get(key);
-    return stored === undefined ? NO_ENTRIES : this.codec.indexEntries(stored);
+    const were = old === undefined ? NO_ENTRIES : codec.indexEntries(old);
+    const are = record === null ? NO_ENTRIES : codec.indexEntries(record);
+    for (const entry of were) if (!are.includes(entry)) current.markIndex(entry, key, false);
+    for (const entry of are) if (!were.includes(entry)) current.markIndex(entry, key, true);
+    current.records.set(key, { record, bytes });
   }
 
   private layered(key: string): Entry<T> | undefined {
@@ -270,10 +263,6 @@ export class StateStore<T> implements State<T> {
     this.cache.delete(key);
     this.cacheBefore.delete(key);
   }
-}
-
-function sameTexts(left: readonly string[], right: readonly string[]): boolean {
-  return left.length === right.length && left.every((text, at) => text === right[at]);
 }
 
 type IndexChanges = ReadonlyMap<string, boolean>;

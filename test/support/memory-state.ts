@@ -1,4 +1,4 @@
-import { indexEntries } from '../../src/decision/entries.js';
+import { indexEntries, sameEntries } from '../../src/decision/entries.js';
 import type { LinkRecord, StateRecord } from '../../src/decision/state.js';
 import type { State } from '../../src/state/contract.js';
 
@@ -13,9 +13,15 @@ export class MemoryState implements State<StateRecord> {
   }
 
   put(key: string, record: StateRecord): void {
+    const entries = indexEntries(record);
+    const former = this.records.get(key);
+    if (former !== undefined && sameEntries(former, record)) {
+      const known = this.entriesOf.get(key) ?? [];
+      if (known.join() !== entries.join())
+        throw new Error(`${known.join()} are told to be the same as ${entries.join()}`);
+    }
     this.unindex(key);
     this.records.set(key, deepFreeze(record));
-    const entries = indexEntries(record);
     this.entriesOf.set(key, entries);
     for (const entry of entries) {
       const keys = this.entries.get(entry) ?? new Set();

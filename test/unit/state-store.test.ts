@@ -29,6 +29,7 @@ const codec: StateCodec<Thing> = {
   encode: (thing) => Buffer.from(JSON.stringify(thing)),
   decode: (bytes) => JSON.parse(bytes.toString()) as Thing,
   indexEntries: ({ tags }) => tags,
+  sameEntries: (left, right) => left.tags === right.tags,
 };
 
 const folders: string[] = [];
