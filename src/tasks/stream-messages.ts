@@ -61,18 +61,9 @@ export class StreamMessages {
     );
   }
 
-  /** In the order of the outputs within each topic. */
-  of(outputs: readonly Output[], changes: readonly StateChange[]): TopicMessages[] {
-    const byTopic = new Map<string, LogMessage[]>();
-    const add = (topic: string, message: LogMessage) => {
-      const messages = byTopic.get(topic);
-      if (messages === undefined) byTopic.set(topic, [message]);
-      else messages.push(message);
-    };
-    for (const output of outputs) this.add(output, add);
-    const sends = Array.from(byTopic, ([topic, messages]) => ({ topic, messages }));
-    const state = changes.map(({ key, bytes }) => ({ key: Buffer.from(key), value: bytes }));
-    return [...sends, { topic: this.stateTopic, messages: state }];
+  /** Messages of one transaction, in the order of the outputs within each topic. */
+  batch(): MessageBatch {
+    return new MessageBatch((output, add) => this.add(output, add), this.stateTopic);
   }
 
   /** Tells sinks and standbys which state is alive. */
@@ -84,7 +75,7 @@ export class StreamMessages {
     return { topic, messages: [{ key: keys.encode(syncHeartbeatKey(sync)), value }] };
   }
 
-  private add(output: Output, add: (topic: string, message: LogMessage) => void): void {
+  private add(output: Output, add: Add): void {
     switch (output.kind) {
       case 'command': {
         const { topic, keys, values } = this.commands.get(output.system)!;
@@ -104,6 +95,38 @@ export class StreamMessages {
       }
     }
   }
+}
+
+type Add = (topic: string, message: LogMessage) => void;
+
+/** What one transaction says. Outputs become bytes as they come: whole batches of objects are work for the collector of garbage. */
+export class MessageBatch {
+  private readonly byTopic = new Map<string, LogMessage[]>();
+  /** Outputs taken so far. */
+  size = 0;
+
+  constructor(
+    private readonly write: (output: Output, add: Add) => void,
+    private readonly stateTopic: string,
+  ) {}
+
+  take(outputs: readonly Output[]): void {
+    this.size += outputs.length;
+    for (const output of outputs) this.write(output, this.add);
+  }
+
+  /** With the changes of the state, which go last. */
+  sends(changes: readonly StateChange[]): TopicMessages[] {
+    const sends = Array.from(this.byTopic, ([topic, messages]) => ({ topic, messages }));
+    const state = changes.map(({ key, bytes }) => ({ key: Buffer.from(key), value: bytes }));
+    return [...sends, { topic: this.stateTopic, messages: state }];
+  }
+
+  private readonly add: Add = (topic, message) => {
+    const messages = this.byTopic.get(topic);
+    if (messages === undefined) this.byTopic.set(topic, [message]);
+    else messages.push(message);
+  };
 }
 
 /** Systems that a sync sends commands to. */

@@ -12,7 +12,7 @@ import { withdrawFormer } from './former-state.js';
 import { BirthReader } from './read-last.js';
 import { StreamGaps } from './resync/gaps.js';
 import { streamInputs, StreamReader, type StreamInput } from './stream-inputs.js';
-import { StreamMessages, writtenSystems } from './stream-messages.js';
+import { StreamMessages, writtenSystems, type MessageBatch } from './stream-messages.js';
 import type { Task, TaskContext } from './task.js';
 import { VanishedBrake, type Verdict } from './resync/vanished-brake.js';
 
@@ -26,6 +26,16 @@ export interface StreamTaskOptions {
   readonly changelog: Changelog;
   /** An id that is never given twice. */
   readonly newBirth: () => string;
+}
+
+type DecisionOutput = Extract<Output, { readonly kind: 'decision' }>;
+
+/** What one transaction will say. */
+interface Decided {
+  readonly batch: MessageBatch;
+  readonly decisions: readonly DecisionOutput[];
+  /** Records of the log that it covers. */
+  readonly taken: number;
 }
 
 /** A stream task that has decided and committed everything it could read. */
@@ -104,12 +114,12 @@ export class StreamTask implements Task {
     this.rested = null;
     const startedMs = clock.nowMs();
     await this.judgeNext();
-    const { outputs, taken } = this.decide();
+    const decided = this.decide();
     // Time that only passes is no news: the next commit takes it along, so that topics are silent at rest.
-    if (outputs.length === 0 && store.hasOnlyChanged(SYNC_KEY) && this.newest.size === 0) return true;
+    if (decided.batch.size === 0 && store.hasOnlyChanged(SYNC_KEY) && this.newest.size === 0) return true;
     for (const [system, micros] of this.newest) metrics.behind(system, micros);
-    await this.commit(outputs);
-    this.measure(taken, outputs, startedMs);
+    await this.commit(decided.batch);
+    this.measure(decided, startedMs);
     await this.trim();
     return true;
   }
@@ -177,24 +187,29 @@ export class StreamTask implements Task {
   }
 
   /** Decides what was read, and first of all what is left of earlier events, until there is enough for one transaction. */
-  private decide(): { readonly outputs: readonly Output[]; readonly taken: number } {
+  private decide(): Decided {
     const { limits } = this.context;
     const { changelog, decide, plan } = this.options;
-    const outputs: Output[] = [];
+    const batch = this.messages.batch();
+    const decisions: DecisionOutput[] = [];
     let steps = 0;
     let taken = 0;
-    while (outputs.length < limits.batchOutputs && steps++ < limits.batchOutputs) {
+    while (batch.size < limits.batchOutputs && steps++ < limits.batchOutputs) {
       const unread = hasCursors(changelog.store) ? CONTINUE : this.asked.shift();
       const read = unread ?? this.records.event(this.waiting[taken]!);
       const verdict = unread === undefined ? this.verdict(this.waiting[taken]!, read) : 'decide';
       if (verdict === null) break;
       const event = verdict === 'leave' ? null : read;
       if (unread === undefined) this.take(this.waiting[taken++]!, event);
-      if (event !== null) for (const output of decide(changelog.store, event, plan)) outputs.push(output);
+      if (event !== null) {
+        const outputs = decide(changelog.store, event, plan);
+        batch.take(outputs);
+        for (const output of outputs) if (output.kind === 'decision') decisions.push(output);
+      }
       if (taken === this.waiting.length && this.asked.length === 0 && !hasCursors(changelog.store)) break;
     }
     this.waiting = this.waiting.slice(taken);
-    return { outputs, taken };
+    return { batch, decisions, taken };
   }
 
   /** Null: it must be judged first, once all before it has been decided. */
@@ -219,11 +234,11 @@ export class StreamTask implements Task {
     if (event.commitTimeMicros !== null) this.newest.set(event.system, event.commitTimeMicros);
   }
 
-  private async commit(outputs: readonly Output[], more: readonly TopicMessages[] = []): Promise<void> {
+  private async commit(batch: MessageBatch, more: readonly TopicMessages[] = []): Promise<void> {
     const { changelog } = this.options;
     const { store } = changelog;
     store.put(SYNC_KEY, { ...syncRecord(store)!, consumed: { ...this.consumed } });
-    const sends = [...this.messages.of(outputs, store.seal()), ...more];
+    const sends = [...batch.sends(store.seal()), ...more];
     failPoint('stream.decide.after');
     const { offsets } = await this.producer!.commit({ sends, ...this.groupOffsets(), task: 'stream' });
     failPoint('stream.flush.before');
@@ -244,7 +259,7 @@ export class StreamTask implements Task {
     const sync = syncRecord(store)!;
     this.consumed = { ...sync.consumed, ...(await this.gaps.beginnings(sync.consumed)) };
     if (isNew) await withdrawFormer(this.context, plan, this.producer!);
-    await this.commit([], [this.messages.heartbeat(plan.name, sync, clock.nowMs())]);
+    await this.commit(this.messages.batch(), [this.messages.heartbeat(plan.name, sync, clock.nowMs())]);
   }
 
   /** What stands in the command topics already was decided by another state. */
@@ -268,10 +283,10 @@ export class StreamTask implements Task {
     return { consumed: { group: `${prefix}.stream.${this.options.plan.name}`, offsets } };
   }
 
-  private measure(taken: number, outputs: readonly Output[], startedMs: number): void {
+  private measure({ batch, decisions, taken }: Decided, startedMs: number): void {
     const { clock, metrics } = this.context;
-    metrics.committed(taken, outputs.length, (clock.nowMs() - startedMs) / 1000);
-    for (const output of outputs) if (output.kind === 'decision') metrics.decision(output.entity, output.decision);
+    metrics.committed(taken, batch.size, (clock.nowMs() - startedMs) / 1000);
+    for (const { entity, decision } of decisions) metrics.decision(entity, decision);
   }
 
   /** What was consumed goes: at once where nobody else reads it, change topics once their subscribers had their time. */
