@@ -3,7 +3,6 @@ import { Inconvertible } from '../mapping/convert.js';
 import { refreshMatch, setCanonical, withKey } from './canonical.js';
 import { place, revive } from './deletes.js';
 import { takeEdit } from './edits.js';
-import { entry } from './entries.js';
 import type { ChangeEvent } from './events.js';
 import { mergeFirst, takeWholeRow } from './first-link.js';
 import { snapshotEnded } from './gates.js';
@@ -14,8 +13,9 @@ import type { SystemIndex } from './plan-index.js';
 import { agrees, matchOfRow } from './project.js';
 import { editUnderDeletedParent } from './parents.js';
 import { noteRow } from './references.js';
+import { related, shows } from './related.js';
 import { isComplete, presentRow, timeOf } from './rows.js';
-import { linkOfKey, type Setter } from './state.js';
+import type { Setter } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
 import { wait, waitOn } from './waiting.js';
 
@@ -74,11 +74,11 @@ function imageBefore(system: SystemIndex, event: ChangeEvent): Row | null {
 /** Rule 11: deleted and inserted in one transaction with equal match values is a key change. */
 function rename(turn: Turn, system: SystemIndex, arrival: Arrival, matches: readonly string[]): LinkDraft | null {
   for (const match of matches) {
-    for (const found of turn.find(entry.shows(system.system, system.entity.name, match), 50)) {
-      const link = turn.link(linkOfKey(found))!;
+    const isLeft = (link: LinkDraft) =>
+      shows(link, system.system, match) && link.members[system.system]!.ending?.transaction === arrival.transaction;
+    for (const link of related(turn, system.entity.name, match, isLeft, 1)) {
       const member = link.members[system.system]!;
-      if (member.ending === null || member.ending.transaction !== arrival.transaction) continue;
-      member.formerKeys = withKey(member.formerKeys, member.ending.key);
+      member.formerKeys = withKey(member.formerKeys, member.ending!.key);
       member.transaction = arrival.transaction;
       // Meanwhile another system may have deleted its record.
       takeEdit(turn, link, system, member, arrival.key, arrival.row, { by: 'user', setter: () => arrival.setter });

@@ -1,9 +1,6 @@
-import { entry } from './entries.js';
 import { hold, release } from './holds.js';
-import { linkOfKey } from './state.js';
+import { related, shows } from './related.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
-
-const FEW = 50;
 
 /**
  * Rules 2 and 13: where two records of one system show the same match value (the guard of an insert is
@@ -39,11 +36,10 @@ function isDoubleHold({ reason, lasting }: MemberDraft['holds'][number]): boolea
 function olderDouble(turn: Turn, link: LinkDraft, system: string): string | null {
   if (link.matching !== 'open') return null;
   for (const match of link.members[system]!.match) {
-    for (const key of turn.find(entry.shows(system, link.entity, match), FEW)) {
-      const id = linkOfKey(key);
-      if (id < link.id) return id;
-      if (id > link.id && turn.link(id)?.existence === 'deleted') return id;
-    }
+    const isOlder = (other: LinkDraft) =>
+      shows(other, system, match) && (other.id < link.id || (other.id > link.id && other.existence === 'deleted'));
+    const [older] = related(turn, link.entity, match, isOlder, 1);
+    if (older !== undefined) return older.id;
   }
   return null;
 }

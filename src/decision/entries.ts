@@ -8,14 +8,8 @@ export const entry = {
   former: (system: string, entity: string, key: string) => `former/${system}/${entity}/${key}`,
   /** All links with a record there. */
   has: (system: string, entity: string) => `has/${system}/${entity}`,
-  /** Links, open for matching, whose canonical has the match value. */
-  match: (entity: string, match: string) => `match/${entity}/${match}`,
-  /** Links whose record in the system shows the match value. */
-  shows: (system: string, entity: string, match: string) => `shows/${system}/${entity}/${match}`,
-  /** Links with an insert of the match value in flight to the system. */
-  inserting: (system: string, entity: string, match: string) => `inserting/${system}/${entity}/${match}`,
-  /** Links that had this match value first, while first snapshots are under way. */
-  first: (entity: string, match: string) => `first/${entity}/${match}`,
+  /** Links that have anything to do with a match value (`showsAnywhere`): one entry for all of it, since most values belong to one link. */
+  value: (entity: string, match: string) => `value/${entity}/${match}`,
   /** Links of records seen before the end of their system's first snapshot, and still there. */
   unmatched: (system: string, entity: string) => `unmatched/${system}/${entity}`,
   /** Deleted links that are no tombstones yet; before all first snapshots have ended, also those of records gone by then. */
@@ -124,6 +118,7 @@ function waitingEntries(record: WaitingRecord): string[] {
 
 function linkEntries(link: LinkRecord): string[] {
   const entries: string[] = [];
+  valueEntries(entries, link);
   let held = false;
   let isThere = false;
   let isUnsettled = false;
@@ -140,7 +135,7 @@ function linkEntries(link: LinkRecord): string[] {
     entries.push(entry.tombstone(dayOf(link.tombstoneMicros)));
     return entries;
   }
-  matchEntries(entries, link);
+  stageEntries(entries, link);
   for (const field in link.canonical) {
     const value = link.canonical[field]!;
     if (typeof value !== 'object' || value === null) continue;
@@ -149,15 +144,32 @@ function linkEntries(link: LinkRecord): string[] {
   return entries;
 }
 
-function matchEntries(entries: string[], link: LinkRecord): void {
+function stageEntries(entries: string[], link: LinkRecord): void {
   if (link.existence === 'deleted') entries.push(entry.dead(link.entity));
-  for (const match of link.firstMatch) entries.push(entry.first(link.entity, match));
   if (link.matching === 'first-snapshot' && link.existence === 'present') {
     for (const system in link.members) entries.push(entry.unmatched(system, link.entity));
   }
-  if (link.matching === 'open' && link.existence === 'present') {
-    for (const match of link.match) entries.push(entry.match(link.entity, match));
+}
+
+/** Every match value of a link, once: of its canonical, of what its records show or are about to, and its first. */
+function valueEntries(entries: string[], link: LinkRecord): void {
+  const { entity, tombstoneMicros } = link;
+  if (tombstoneMicros === null) {
+    for (const match of link.firstMatch) addOnce(entries, entry.value(entity, match));
+    if (link.matching === 'open' && link.existence === 'present') {
+      for (const match of link.match) addOnce(entries, entry.value(entity, match));
+    }
   }
+  for (const system in link.members) {
+    const { match, inFlight } = link.members[system]!;
+    for (const value of match) addOnce(entries, entry.value(entity, value));
+    if (inFlight === null || inFlight.operation !== 'insert') continue;
+    for (const value of inFlight.match) addOnce(entries, entry.value(entity, value));
+  }
+}
+
+function addOnce(entries: string[], one: string): void {
+  if (!entries.includes(one)) entries.push(one);
 }
 
 function memberEntries(entries: string[], entity: string, system: string, member: Member): void {
@@ -165,12 +177,7 @@ function memberEntries(entries: string[], entity: string, system: string, member
     entries.push(entry.record(system, entity, member.key), entry.has(system, entity));
   }
   for (const key of member.formerKeys) entries.push(entry.former(system, entity, key));
-  for (const match of member.match) entries.push(entry.shows(system, entity, match));
   if (member.ending !== null) entries.push(entry.ending(system, entity, member.ending.transaction));
-  const command = member.inFlight;
-  if (command !== null && command.operation === 'insert') {
-    for (const match of command.match) entries.push(entry.inserting(system, entity, match));
-  }
   for (const hold of member.holds) {
     if (hold.blocking !== null) entries.push(entry.blocked(system, entity, hold.blocking));
   }

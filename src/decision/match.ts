@@ -1,16 +1,12 @@
 import { tellMerge } from './decisions.js';
-import { entry } from './entries.js';
 import { mergeLinks } from './merge-links.js';
 import type { SystemIndex } from './plan-index.js';
-import { linkOfKey } from './state.js';
+import { inserts, isLive, related, shows } from './related.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
-
-/** Enough to tell one candidate from several, and to find who is in the way. */
-const FEW = 50;
 
 /** Live links, open for matching, whose canonical has the match value; oldest first. */
 function liveLinks(turn: Turn, entity: string, match: string, limit: number): LinkDraft[] {
-  return turn.find(entry.match(entity, match), limit).map((key) => turn.link(linkOfKey(key))!);
+  return related(turn, entity, match, (link) => isLive(link, match), limit);
 }
 
 /** The system has a record of the link, or is about to get one from us, or its deletion is not settled. */
@@ -38,12 +34,12 @@ function deletedLinkWithRecords(turn: Turn, system: SystemIndex, matches: readon
     const found = new Set<LinkDraft>();
     for (const other of system.entity.systems.keys()) {
       if (other === system.system) continue;
-      for (const key of turn.find(entry.shows(other, system.entity.name, match), FEW)) {
-        const link = turn.link(linkOfKey(key));
-        if (link?.existence === 'deleted' && link.matching === 'open' && !occupied(link.members[system.system])) {
-          found.add(link);
-        }
-      }
+      const isMeant = (link: LinkDraft) =>
+        link.existence === 'deleted' &&
+        link.matching === 'open' &&
+        shows(link, other, match) &&
+        !occupied(link.members[system.system]);
+      for (const link of related(turn, system.entity.name, match, isMeant, 2)) found.add(link);
     }
     if (found.size === 1) return [...found][0]!;
   }
@@ -54,14 +50,12 @@ function deletedLinkWithRecords(turn: Turn, system: SystemIndex, matches: readon
 export function insertInFlight(turn: Turn, system: SystemIndex, matches: readonly string[]): string | null {
   const { name } = system.entity;
   for (const match of matches) {
-    for (const key of turn.find(entry.inserting(system.system, name, match), 1)) {
-      const command = turn.link(linkOfKey(key))?.members[system.system]?.inFlight;
-      if (command != null) return command.command;
-    }
-    for (const link of liveLinks(turn, name, match, FEW)) {
-      const command = link.members[system.system]?.inFlight;
-      if (command?.operation === 'insert') return command.command;
-    }
+    const isInserted = (link: LinkDraft) => inserts(link, system.system, match);
+    const mayBeInserted = (link: LinkDraft) =>
+      isLive(link, match) && link.members[system.system]?.inFlight?.operation === 'insert';
+    const [link] = related(turn, name, match, isInserted, 1);
+    const [live] = link === undefined ? related(turn, name, match, mayBeInserted, 1) : [link];
+    if (live !== undefined) return live.members[system.system]!.inFlight!.command;
   }
   return null;
 }
@@ -74,18 +68,18 @@ export function duplicateIn(turn: Turn, link: LinkDraft, system: SystemIndex): s
   const { name } = system.entity;
   for (const match of link.match) {
     const rule = match.slice(0, match.indexOf('='));
-    for (const other of liveLinks(turn, name, match, FEW)) {
-      if (other.id === link.id) continue;
-      if (occupied(other.members[system.system]))
-        return `${rule}: link ${other.id} has a record there with the same value`;
-      if (other.id < link.id) return `${rule}: link ${other.id} has the same value and comes first`;
-    }
-    const shown = turn.find(entry.shows(system.system, name, match), FEW).find((key) => linkOfKey(key) !== link.id);
-    if (shown !== undefined) return `${rule}: a record there shows the same value (link ${linkOfKey(shown)})`;
-    const inserting = turn
-      .find(entry.inserting(system.system, name, match), FEW)
-      .find((key) => linkOfKey(key) !== link.id);
-    if (inserting !== undefined) return `${rule}: link ${linkOfKey(inserting)} is being inserted with the same value`;
+    const others = (isMeant: (other: LinkDraft) => boolean) =>
+      related(turn, name, match, (other) => other.id !== link.id && isMeant(other), 1);
+    const [there] = others(
+      (other) => isLive(other, match) && (occupied(other.members[system.system]) || other.id < link.id),
+    );
+    if (there !== undefined && occupied(there.members[system.system]))
+      return `${rule}: link ${there.id} has a record there with the same value`;
+    if (there !== undefined) return `${rule}: link ${there.id} has the same value and comes first`;
+    const [shown] = others((other) => shows(other, system.system, match));
+    if (shown !== undefined) return `${rule}: a record there shows the same value (link ${shown.id})`;
+    const [inserting] = others((other) => inserts(other, system.system, match));
+    if (inserting !== undefined) return `${rule}: link ${inserting.id} is being inserted with the same value`;
   }
   return null;
 }

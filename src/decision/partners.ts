@@ -1,6 +1,5 @@
-import { entry } from './entries.js';
 import { occupied } from './match.js';
-import { linkOfKey } from './state.js';
+import { related } from './related.js';
 import type { LinkDraft, Turn } from './turn.js';
 
 /** The only live link with one of the values that lacks a record in every system where this one has one (rule 1). */
@@ -11,11 +10,12 @@ export function partnerOf(
   byFirst: boolean,
 ): LinkDraft | 'several' | null {
   for (const match of matches) {
-    const keys = new Set(turn.find(entry.match(link.entity, match), 3));
-    if (byFirst) for (const key of turn.find(entry.first(link.entity, match), 10)) keys.add(key);
-    const links = [...keys]
-      .map((key) => turn.link(linkOfKey(key))!)
-      .filter((other) => other.id !== link.id && other.matching === 'open' && other.existence === 'present');
+    const mayBe = (other: LinkDraft) =>
+      other.id !== link.id &&
+      other.matching === 'open' &&
+      other.existence === 'present' &&
+      (other.match.includes(match) || (byFirst && other.firstMatch.includes(match)));
+    const links = related(turn, link.entity, match, mayBe, 2);
     if (links.length === 0) continue;
     const only = links.length === 1 ? links[0]! : null;
     return only !== null && sharesNoSystem(only, link) ? only : 'several';

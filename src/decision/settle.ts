@@ -25,12 +25,18 @@ export interface Share {
 
 export const SHARE: Share = { visits: 100, consequences: 500 };
 
+/** Links that have to do with one match value, looked at together. */
+const MATCH_PAGE = 100;
+
 /** Does the work that an event has left, up to its share of it. */
 export function settle(turn: Turn, share: Share): void {
   let { visits, consequences } = share;
   for (let item = turn.nextWork(); item !== null; item = turn.nextWork()) {
     if (item.work.what === 'link' || item.work.what === 'waiting') {
       if (consequences-- > 0) doOne(turn, item.work);
+      else turn.park(item);
+    } else if (item.work.what === 'match') {
+      if (consequences > 0) consequences -= Math.max(walk(turn, item, Math.min(consequences, MATCH_PAGE)), 1);
       else turn.park(item);
     } else if (visits > 0) {
       visits -= Math.max(walk(turn, item, visits), 1);
@@ -66,8 +72,7 @@ function doOne(turn: Turn, work: Extract<Work, { what: 'link' | 'waiting' }>): v
 function walk(turn: Turn, item: WorkItem, limit: number): number {
   const { work, after } = item;
   const keys = turn.find(entryOf(work), limit, after);
-  const mayMerge = work.what === 'match' && after === null && (keys.length === 2 || keys.length === limit);
-  if (mayMerge) mergeByMatch(turn, work.entity, work.match);
+  if (work.what === 'match' && after === null && keys.length > 1) mergeByMatch(turn, work.entity, work.match);
   for (const key of keys) {
     const link = turn.link(linkOfKey(key));
     if (link !== null) visit(turn, work, link);
@@ -82,7 +87,7 @@ function walk(turn: Turn, item: WorkItem, limit: number): number {
 function entryOf(work: Work): string {
   switch (work.what) {
     case 'match':
-      return entry.match(work.entity, work.match);
+      return entry.value(work.entity, work.match);
     case 'children':
       return entry.child(work.link);
     case 'named':

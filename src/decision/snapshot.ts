@@ -6,7 +6,8 @@ import { allSnapshotsEnded } from './gates.js';
 import { mergeLinks } from './merge-links.js';
 import { partnerOf } from './partners.js';
 import { observeGap, queueDoubts } from './resync.js';
-import { linkOfKey, type SnapshotProgress } from './state.js';
+import { related } from './related.js';
+import type { SnapshotProgress } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
 import type { SnapshotPhase } from './work.js';
 
@@ -130,7 +131,8 @@ function open(turn: Turn, link: LinkDraft): void {
 }
 
 function anyFirst(turn: Turn, link: LinkDraft): boolean {
-  return link.match.some((match) =>
-    turn.find(entry.first(link.entity, match), 2).some((key) => linkOfKey(key) !== link.id),
-  );
+  return link.match.some((match) => {
+    const hadFirst = (other: LinkDraft) => other.id !== link.id && other.firstMatch.includes(match);
+    return related(turn, link.entity, match, hadFirst, 1).length > 0;
+  });
 }

@@ -33,6 +33,9 @@ export interface WorkItem {
 /** Events without a time of their own have the last one kept; it is kept no more often than this. */
 const TIME_STEP_MICROS = 60_000_000;
 
+/** More keys are asked for than wanted, since some links may have lost the entry in this turn. */
+const MAY_GO = 10;
+
 const NOTHING = Object.freeze([]) as readonly never[];
 const EMPTY = Object.freeze({});
 
@@ -65,6 +68,8 @@ export class Turn {
   private matches: Map<string, WorkItem> | null = null;
   private work: Map<string, WorkItem> | null = null;
   private reconciles: Map<string, WorkItem> | null = null;
+  /** What the state said of entries of links; it changes in a turn only where a link is removed. */
+  private known: Map<string, { readonly keys: readonly string[]; readonly limit: number }> | null = null;
   /** Made by `own`. */
   private owned: Set<object> | null = null;
   private syncDraft: Mutable<SyncRecord>;
@@ -181,6 +186,7 @@ export class Turn {
     const loaded = this.links.get(link.id)!;
     loaded.removed = true;
     loaded.changed = true;
+    this.known = null;
     if (redirect === null) {
       this.state.delete(linkKey(link.id));
       return;
@@ -238,8 +244,21 @@ export class Turn {
     return keys.slice(0, limit);
   }
 
+  /** The same of an entry that links alone carry, which is asked for several times in a turn: the state is asked once. */
+  findLinks(entryName: string, limit: number, after: string | null): readonly string[] {
+    if (after === null && this.known?.get(entryName) === undefined) {
+      const wanted = limit + MAY_GO;
+      const keys = this.state.indexed(entryName, { limit: wanted });
+      (this.known ??= new Map()).set(entryName, { keys, limit: keys.length < wanted ? Infinity : wanted });
+    }
+    return this.find(entryName, limit, after);
+  }
+
   private stored(entryName: string, limit: number, after: string | null): readonly string[] {
-    return this.state.indexed(entryName, after === null ? { limit } : { after, limit });
+    if (after !== null) return this.state.indexed(entryName, { after, limit });
+    const known = this.known?.get(entryName);
+    if (known === undefined || known.limit < limit) return this.state.indexed(entryName, { limit });
+    return known.keys.length <= limit ? known.keys : known.keys.slice(0, limit);
   }
 
   // ------------------------------------------------------------ work

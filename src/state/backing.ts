@@ -32,7 +32,7 @@ export interface StoreMeta {
 }
 
 /** Raised with the layout of a store; a store of another layout is made anew from the changelog. */
-export const STORE_FORMAT = 2;
+export const STORE_FORMAT = 3;
 
 /** The order of UTF-8 bytes, which is the order of keys in every backing. */
 export function compareKeys(left: string, right: string): number {
