@@ -71,7 +71,8 @@ function doOne(turn: Turn, work: Extract<Work, { what: 'link' | 'waiting' }>): v
 /** Walks on over the links of an index entry, at most `limit` of them; returns how many it has visited. */
 function walk(turn: Turn, item: WorkItem, limit: number): number {
   const { work, after } = item;
-  const keys = turn.find(entryOf(work), limit, after);
+  const keys =
+    work.what === 'match' ? turn.findLinks(entryOf(work), limit, after) : turn.find(entryOf(work), limit, after);
   if (work.what === 'match' && after === null && keys.length > 1) mergeByMatch(turn, work.entity, work.match);
   for (const key of keys) {
     const link = turn.link(linkOfKey(key));

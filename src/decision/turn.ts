@@ -1,7 +1,8 @@
 import type { State } from '../state/contract.js';
 import type { SyncPlan } from '../plan/plan.js';
 import { DuologError } from '../errors/duolog-error.js';
-import { dayOf, entry, indexEntries } from './entries.js';
+import { dayOf, entry } from './entries.js';
+import { EntryChanges, withChanges, type IndexedLink } from './entry-changes.js';
 import type { AnswerEvent, StreamEvent } from './events.js';
 import type { Output } from './outputs.js';
 import { planIndex, type EntityIndex, type PlanIndex, type SystemIndex } from './plan-index.js';
@@ -14,15 +15,9 @@ export type MemberDraft = Mutable<Member>;
 /** A link while an event is decided: its own fields and its members may be set, what they hold is replaced, or changed where the turn owns it (`Turn.own`). */
 export type LinkDraft = Mutable<Omit<LinkRecord, 'members'>> & { members: Record<string, MemberDraft> };
 
-interface Loaded {
+interface Loaded extends IndexedLink {
   readonly draft: LinkDraft;
-  readonly original: LinkRecord | null;
-  /** Index entries that the state has for it; null until asked for. */
-  stored: readonly string[] | null;
-  /** Those of the draft as it is now; null until asked for. */
-  present: readonly string[] | null;
   changed: boolean;
-  removed: boolean;
 }
 
 export interface WorkItem {
@@ -62,8 +57,7 @@ export class Turn {
   /** The event's own time, or the last one known. */
   readonly timeMicros: number;
   private readonly links = new Map<string, Loaded>();
-  /** Some link has changed, so that what the state says of entries is not all. */
-  private anyChanged = false;
+  private readonly entryChanges = new EntryChanges();
   // Most events leave little or no work: made when first wanted.
   private matches: Map<string, WorkItem> | null = null;
   private work: Map<string, WorkItem> | null = null;
@@ -151,8 +145,16 @@ export class Turn {
       tombstoneMicros: null,
       members: {},
     };
-    this.links.set(draft.id, { draft, original: null, stored: NOTHING, present: null, changed: true, removed: false });
-    this.anyChanged = true;
+    this.links.set(draft.id, {
+      draft,
+      original: null,
+      stored: NOTHING,
+      present: null,
+      dirty: false,
+      changed: false,
+      removed: false,
+    });
+    this.changed(draft);
     return draft;
   }
 
@@ -176,9 +178,8 @@ export class Turn {
 
   changed(link: LinkDraft): void {
     const loaded = this.links.get(link.id)!;
-    loaded.present = null;
     loaded.changed = true;
-    this.anyChanged = true;
+    this.entryChanges.note(loaded);
   }
 
   /** Takes a link out of the state; with `redirect` its id leads to another from now on. */
@@ -186,6 +187,7 @@ export class Turn {
     const loaded = this.links.get(link.id)!;
     loaded.removed = true;
     loaded.changed = true;
+    this.entryChanges.forget(loaded);
     this.known = null;
     if (redirect === null) {
       this.state.delete(linkKey(link.id));
@@ -212,7 +214,15 @@ export class Turn {
   private load(record: LinkRecord): LinkDraft {
     const draft: LinkDraft = { ...record, members: {} };
     for (const system in record.members) draft.members[system] = { ...record.members[system]! };
-    this.links.set(record.id, { draft, original: record, stored: null, present: null, changed: false, removed: false });
+    this.links.set(record.id, {
+      draft,
+      original: record,
+      stored: null,
+      present: null,
+      dirty: false,
+      changed: false,
+      removed: false,
+    });
     return draft;
   }
 
@@ -220,28 +230,9 @@ export class Turn {
 
   /** State keys under an index entry, with everything changed so far in this turn taken into account. */
   find(entryName: string, limit: number, after: string | null = null): readonly string[] {
-    if (!this.anyChanged) return this.stored(entryName, limit, after);
-    let came: string[] | null = null;
-    let went: string[] | null = null;
-    for (const loaded of this.links.values()) {
-      if (!loaded.changed || loaded.removed) continue;
-      const { draft, original } = loaded;
-      loaded.stored ??= original === null ? NOTHING : indexEntries(original);
-      loaded.present ??= indexEntries(draft);
-      const was = loaded.stored.includes(entryName);
-      if (was === loaded.present.includes(entryName)) continue;
-      if (was) (went ??= []).push(linkKey(draft.id));
-      else (came ??= []).push(linkKey(draft.id));
-    }
-    if (went === null && came === null) return this.stored(entryName, limit, after);
-    let keys = this.stored(entryName, limit + (went?.length ?? 0), after);
-    if (went !== null) keys = keys.filter((key) => !went.includes(key));
-    if (came !== null) {
-      const last = keys.length < limit ? null : keys[keys.length - 1]!;
-      const between = came.filter((key) => (after === null || key > after) && (last === null || key < last));
-      keys = [...keys, ...between].sort();
-    }
-    return keys.slice(0, limit);
+    const changes = this.entryChanges.of(entryName);
+    if (changes === null) return this.stored(entryName, limit, after);
+    return withChanges(this.stored(entryName, limit + changes.size, after), changes, after, limit);
   }
 
   /** The same of an entry that links alone carry, which is asked for several times in a turn: the state is asked once. */
