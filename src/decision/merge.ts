@@ -52,15 +52,15 @@ export function mergeColumns(
   changed: readonly MappedColumn[],
   edit: Edit,
 ): void {
-  const done = new Set<GroupIndex>();
+  const done: GroupIndex[] = [];
   for (const column of changed) {
     if (!column.read) {
       takeUnread(turn, link, system, member, column);
       noteAgreement(turn, link, member, system, column, member.seen!, link.canonical[column.field]);
       if (edit.by !== 'user' && column.field in member.agreed) countRewrite(turn, link, member, column.group);
       releaseSettled(turn, link, member, column.group);
-    } else if (!done.has(column.group)) {
-      done.add(column.group);
+    } else if (!done.includes(column.group)) {
+      done.push(column.group);
       mergeGroup(turn, link, system, member, column.group, edit);
     }
   }
@@ -144,8 +144,8 @@ function settleConflict(
   }
 }
 
-export function readColumns(system: SystemIndex, group: GroupIndex): MappedColumn[] {
-  return system.columns.filter((column) => column.group === group && column.read);
+export function readColumns(system: SystemIndex, group: GroupIndex): readonly MappedColumn[] {
+  return system.readColumns.get(group) ?? [];
 }
 
 /** The group's values as the row shows them, or why one of them cannot be taken. */

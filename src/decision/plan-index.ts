@@ -33,6 +33,8 @@ export interface SystemIndex {
   readonly entity: EntityIndex;
   readonly columns: readonly MappedColumn[];
   readonly byField: ReadonlyMap<string, MappedColumn>;
+  /** By field group, those of its columns whose edits count. */
+  readonly readColumns: ReadonlyMap<GroupIndex, readonly MappedColumn[]>;
   /** Some edit made there counts; otherwise neither do its insertions and deletions. */
   readonly reads: boolean;
 }
@@ -102,6 +104,9 @@ function systemIndex(entity: EntityIndex, plan: EntitySystemPlan): SystemIndex {
     entity,
     columns,
     byField: new Map(columns.map((column) => [column.field, column])),
+    readColumns: new Map(
+      Array.from(entity.groups.values(), (group) => [group, columns.filter((one) => one.group === group && one.read)]),
+    ),
     reads: columns.some(({ read }) => read),
   };
 }

@@ -35,10 +35,12 @@ export function reconcile(turn: Turn, link: LinkDraft): void {
 
 // ---------------------------------------------------------------- update
 
+const NO_OBSTACLES: readonly Obstacle[] = Object.freeze([]);
+
 function reconcilePresent(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft): void {
   let set: Record<string, Value> | null = null;
-  const obstacles: Obstacle[] = [];
-  const groups = new Set<string>();
+  let obstacles: Obstacle[] | null = null;
+  let groups: Set<string> | null = null;
   for (const field in member.agreed) {
     const column = system.byField.get(field);
     const value = link.canonical[field];
@@ -46,19 +48,19 @@ function reconcilePresent(turn: Turn, link: LinkDraft, system: SystemIndex, memb
     const projected = projectField(turn, column, system.system, value);
     const obstacle = obstacleOf(column, projected);
     if (obstacle !== null) {
-      obstacles.push(obstacle);
+      (obstacles ??= []).push(obstacle);
     } else if (member.seen![column.column] !== projected) {
       set ??= {};
       set[column.column] = projected as Value;
-      groups.add(column.group.name);
+      (groups ??= new Set()).add(column.group.name);
     }
   }
-  if (set === null || isHeld(member, null)) {
+  if (set === null || groups === null || isHeld(member, null)) {
     releaseOtherAttempts(turn, link, member, null);
-    setObstacles(turn, link, member, obstacles);
+    setObstacles(turn, link, member, obstacles ?? NO_OBSTACLES);
     return;
   }
-  setObstacles(turn, link, member, obstacles);
+  setObstacles(turn, link, member, obstacles ?? NO_OBSTACLES);
   const attempt = {
     operation: 'update' as const,
     key: member.key,

@@ -32,7 +32,8 @@ export function send(
   const number = turn.sync.lastCommand + 1;
   turn.setSync({ lastCommand: number });
   const id = `${turn.sync.birth}.${number}`;
-  member.holds = member.holds.filter(({ lasting, attempt }) => lasting && attempt === null);
+  if (member.holds.length > 0)
+    member.holds = member.holds.filter(({ lasting, attempt }) => lasting && attempt === null);
   member.inFlight = {
     command: id,
     operation,
@@ -40,14 +41,17 @@ export function send(
     key,
     set,
     expect,
-    match: operation === 'insert' ? matchOfRow(turn, system, set) : [],
+    match: operation === 'insert' ? matchOfRow(turn, system, set) : NO_MATCH,
     memberMoves: member.moves,
     linkMoves: link.moves,
-    setters: {},
+    setters: NO_SETTERS,
   };
   turn.changed(link);
   tellSink(turn, link, system, { id, operation, key, set, expect, absent: order.absent });
 }
+
+const NO_MATCH: readonly string[] = Object.freeze([]);
+const NO_SETTERS = Object.freeze({});
 
 /** Puts a command that is in flight to its system's sink. */
 export function tellSink(

@@ -28,6 +28,9 @@ export interface WorkItem {
 /** Events without a time of their own have the last one kept; it is kept no more often than this. */
 const TIME_STEP_MICROS = 60_000_000;
 
+/** A turn with one link makes fewer. */
+const FEW_OWNED = 8;
+
 /** More keys are asked for than wanted, since some links may have lost the entry in this turn. */
 const MAY_GO = 10;
 
@@ -65,8 +68,12 @@ export class Turn {
   /** What the state said of entries of links; it changes in a turn only where a link is removed. */
   private known: Map<string, { readonly keys: readonly string[]; readonly limit: number }> | null = null;
   /** Made by `own`. */
-  private owned: Set<object> | null = null;
+  private owned: readonly object[] = NOTHING;
+  /** Those that became too many to be looked through. */
+  private ownedBefore: Set<object> | null = null;
   private syncDraft: Mutable<SyncRecord>;
+  /** `syncDraft` is a copy that may be set. */
+  private syncOwned = false;
   private syncChanged = false;
 
   constructor(
@@ -80,7 +87,7 @@ export class Turn {
     if (sync.fingerprint !== plan.fingerprint) {
       throw new DuologError('CONFIG_CHANGED', `The state of sync ${plan.name} was made under another configuration.`);
     }
-    this.syncDraft = { ...sync };
+    this.syncDraft = sync;
     this.timeMicros = eventTime(event) ?? sync.timeMicros;
   }
 
@@ -89,6 +96,8 @@ export class Turn {
   }
 
   setSync(change: Partial<SyncRecord>): void {
+    if (!this.syncOwned) this.syncDraft = { ...this.syncDraft };
+    this.syncOwned = true;
     Object.assign(this.syncDraft, change);
     this.syncChanged = true;
   }
@@ -170,9 +179,15 @@ export class Turn {
 
   /** The same fields as an object that this turn may change: a copy, made the first time. */
   own<V>(fields: Readonly<Record<string, V>>): Record<string, V> {
-    if (this.owned !== null && this.owned.has(fields)) return fields;
+    if (this.owned.includes(fields) || this.ownedBefore?.has(fields) === true) return fields;
     const copy = { ...fields };
-    (this.owned ??= new Set()).add(copy);
+    if (this.owned.length >= FEW_OWNED) {
+      this.ownedBefore ??= new Set();
+      for (const one of this.owned) this.ownedBefore.add(one);
+      this.owned = [copy];
+    } else {
+      this.owned = this.owned.length === 0 ? [copy] : [...this.owned, copy];
+    }
     return copy;
   }
 
@@ -294,7 +309,7 @@ export class Turn {
     }
     if (blocked !== this.sync.blockedHolds) this.setSync({ blockedHolds: blocked });
     if (this.syncChanged || this.timeMicros - this.syncDraft.timeMicros > TIME_STEP_MICROS) {
-      this.syncDraft.timeMicros = Math.max(this.syncDraft.timeMicros, this.timeMicros);
+      this.setSync({ timeMicros: Math.max(this.syncDraft.timeMicros, this.timeMicros) });
       this.state.put(SYNC_KEY, this.syncDraft);
     }
     return this.outputs;

@@ -41,7 +41,7 @@ class Layer<T> {
     if (there) this.gaining.add(entry);
     let keys = this.index.get(entry);
     if (keys === undefined) this.index.set(entry, (keys = new Map()));
-    keys.set(key, there);
+    mergeKey(keys, key, there);
   }
 
   /** Adds what it says of an index entry, if anything; true if keys may have come. */
@@ -58,7 +58,7 @@ class Layer<T> {
     for (const [entry, keys] of newer.index) {
       const mine = this.index.get(entry);
       if (mine === undefined) this.index.set(entry, keys);
-      else for (const [key, there] of keys) mine.set(key, there);
+      else for (const [key, there] of keys) mergeKey(mine, key, there);
     }
   }
 }
@@ -263,6 +263,13 @@ export class StateStore<T> implements State<T> {
     this.cache.delete(key);
     this.cacheBefore.delete(key);
   }
+}
+
+/** An entry that came and went, or went and came, is as it was before both. */
+function mergeKey(older: Map<string, boolean>, key: string, there: boolean): void {
+  const was = older.get(key);
+  if (was === undefined) older.set(key, there);
+  else if (was !== there) older.delete(key);
 }
 
 type IndexChanges = ReadonlyMap<string, boolean>;

@@ -93,10 +93,12 @@ export class BinaryReader {
       this.at++;
       return NO_TEXTS;
     }
-    const texts: string[] = [];
-    for (let count = this.count(); count > 0; count = this.count()) {
-      for (; count > 0; count--) texts.push(this.text());
-    }
+    const count = this.count();
+    // Every text takes a byte at least: a count that is not true must not make an array of its size.
+    if (count > this.buffer.length - this.at) throw new Error('more texts than bytes');
+    const texts = new Array<string>(count);
+    for (let each = 0; each < count; each++) texts[each] = this.text();
+    for (let more = this.count(); more > 0; more = this.count()) for (; more > 0; more--) texts.push(this.text());
     return texts;
   }
 
