@@ -6,7 +6,7 @@ import { tellConflict } from './decisions.js';
 import type { FieldValue } from './events.js';
 import { hold } from './holds.js';
 import type { GroupIndex, MappedColumn, SystemIndex } from './plan-index.js';
-import { imageOf, readField, sameValue } from './project.js';
+import { agrees, imageOf, readField, sameValue } from './project.js';
 import type { Setter } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 
@@ -85,15 +85,28 @@ function mergeGroup(
   const row = member.seen!;
   const columns = readColumns(system, group);
   const knewAgreed = columns.every(({ field }) => knew(link, member, field));
+  const agreesNow = columns.every(
+    (column) =>
+      link.canonical[column.field] !== undefined &&
+      agrees(turn, column, system.system, row[column.column] ?? null, link.canonical[column.field]),
+  );
+  const standing = link.set[group.name];
+  const isFirst =
+    knewAgreed || standing === undefined || standing.system === system.system || isUnread(turn, link, standing, group);
+  if (edit.by === 'user') forgetRewrites(turn, link, group);
+  const values = agreesNow ? null : readGroup(turn, system, columns, row);
+  if (edit.by === 'user' && isFirst && values !== null && !(values instanceof Inconvertible)) {
+    // The usual edit: nobody stands against it, so that it agrees at once.
+    setCanonical(turn, link, group, values, edit.setter(group));
+    return;
+  }
   for (const column of columns) {
     noteAgreement(turn, link, member, system, column, row, link.canonical[column.field]);
   }
-  if (edit.by === 'user') forgetRewrites(turn, link, group);
-  if (columns.every(({ field }) => !(field in member.agreed) && link.canonical[field] !== undefined)) {
+  if (values === null) {
     releaseSettled(turn, link, member, group);
     return;
   }
-  const values = readGroup(turn, system, columns, row);
   if (values instanceof Inconvertible) {
     hold(turn, link, member, { reason: 'invalid', group: group.name, detail: `${group.name}: ${values.reason}` });
     return;
@@ -101,13 +114,7 @@ function mergeGroup(
   const rewritten = edit.by === 'rewrite' || (edit.by === 'trigger' && columns.some(({ write }) => write));
   if (rewritten && !countRewrite(turn, link, member, group)) return;
   const incoming = edit.setter(group);
-  const standing = link.set[group.name];
-  if (
-    knewAgreed ||
-    standing === undefined ||
-    standing.system === system.system ||
-    isUnread(turn, link, standing, group)
-  ) {
+  if (isFirst) {
     if (edit.by !== 'user') tellConflict(turn, link, { kind: 'rewritten', group, values, incoming, verdict: null });
     setCanonical(turn, link, group, values, incoming);
     return;
