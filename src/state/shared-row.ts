@@ -4,8 +4,6 @@ import type { Row, Value } from '../model/value.js';
 
 type Fields = Readonly<Record<string, FieldValue>>;
 
-const NONE: readonly string[] = Object.freeze([]);
-
 interface SharedColumn {
   /** The system's own name. */
   readonly own: string;
@@ -24,19 +22,6 @@ export class SharedRow {
 
   constructor(fields: readonly AvroField[]) {
     this.columns = fields.map(({ name, column, field }) => ({ own: column ?? name, name, field: field ?? null }));
-  }
-
-  /** Columns whose value stands in the canonical are null in `row`; those that are null where the canonical is not are named. */
-  write(row: Row, canonical: Fields): { readonly row: Row; readonly nulls: readonly string[] } {
-    const written: Record<string, Value> = {};
-    let nulls: string[] | null = null;
-    for (const { own, name, field } of this.columns) {
-      const value = row[own] ?? null;
-      const agreed = field === null ? null : (canonical[field] ?? null);
-      written[name] = value === agreed ? null : value;
-      if (value === null && agreed !== null && row[own] === null) (nulls ??= []).push(own);
-    }
-    return { row: written, nulls: nulls ?? NONE };
   }
 
   /** The row as it was; `missing` were not in it. */

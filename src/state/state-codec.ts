@@ -1,4 +1,4 @@
-import { fromAssignments, toAssignments, type Assignment } from '../avro/assignments.js';
+import { fromAssignments, type Assignment } from '../avro/assignments.js';
 import { Decoder, Encoders, type Encoder } from '../avro/codec.js';
 import { NamedRecord } from '../avro/named-record.js';
 import type { SchemaRegistry } from '../avro/registry.js';
@@ -103,7 +103,6 @@ type StateMessage = Readonly<Record<string, unknown>>;
 
 /** How a schema lays out links, by entity. */
 class Layout {
-  private readonly entities = new Map<string, EntityLayout>();
   private readonly byField: readonly (readonly [field: string, layout: EntityLayout])[];
 
   constructor(schema: AvroRecord) {
@@ -111,13 +110,6 @@ class Layout {
     this.byField = schema.fields
       .filter(({ column }) => column !== undefined)
       .map((field) => [field.name, new EntityLayout(field, systems)] as const);
-    for (const [, layout] of this.byField) this.entities.set(layout.entity, layout);
-  }
-
-  entity(entity: string): EntityLayout {
-    const layout = this.entities.get(entity);
-    if (layout === undefined) throw new DuologError('INTERNAL', `the state has no place for links of ${entity}`);
-    return layout;
   }
 
   read(message: StateMessage): LinkRecord {
@@ -159,21 +151,19 @@ interface AvroLink extends Omit<LinkRecord, 'kind' | 'entity' | 'set' | 'members
   readonly members: Readonly<Record<string, AvroMember | null>>;
 }
 
-/** One entity's links between the decision's form and Avro's. */
+/** One entity's links, from Avro's form to the decision's: of any schema that a link was ever written under. */
 class EntityLayout {
   readonly entity: string;
-  private readonly field: string;
   private readonly fields: NamedRecord<FieldValue>;
   private readonly references: readonly string[];
   private readonly groups: NamedRecord<AvroSetter | null>;
   private readonly members: readonly MemberPlace[];
 
   constructor(
-    { name, column, type }: AvroField,
+    { column, type }: AvroField,
     private readonly systems: Systems,
   ) {
     this.entity = column!;
-    this.field = name;
     const link = branch(type);
     const fields = inner(link, 'canonical').fields;
     this.fields = new NamedRecord(fields);
@@ -188,32 +178,6 @@ class EntityLayout {
         shared: new SharedRow(row),
       };
     });
-  }
-
-  write(link: LinkRecord): StateMessage {
-    const set: Record<string, AvroSetter> = {};
-    for (const group in link.set) set[group] = this.systems.write(link.set[group]!);
-    const members: Record<string, unknown> = {};
-    for (const place of this.members) {
-      const member = link.members[place.system];
-      if (member !== undefined) members[place.field] = this.writeMember(member, place, link.canonical);
-    }
-    const written: AvroLink = {
-      id: link.id,
-      existence: link.existence,
-      matching: link.matching,
-      canonical: this.fields.write(link.canonical),
-      canonicalMissing: this.fields.missing(link.canonical),
-      set: this.groups.write(set),
-      match: link.match,
-      firstMatch: link.firstMatch,
-      deletions: link.deletions.map((deletion) => ({ ...this.systems.write(deletion), key: deletion.key })),
-      rewrites: link.rewrites,
-      moves: link.moves,
-      tombstoneMicros: link.tombstoneMicros,
-      members: members as AvroLink['members'],
-    };
-    return { [this.field]: written };
   }
 
   read(link: AvroLink): LinkRecord {
@@ -241,28 +205,6 @@ class EntityLayout {
       moves: link.moves,
       tombstoneMicros: link.tombstoneMicros,
       members,
-    };
-  }
-
-  private writeMember(member: Member, { row, shared }: MemberPlace, canonical: LinkRecord['canonical']): AvroMember {
-    const { seen, ending, inFlight } = member;
-    const written = seen === null ? null : shared.write(seen, canonical);
-    return {
-      key: member.key,
-      seen: written === null ? null : written.row,
-      seenMissing: seen === null ? NONE : row.missing(seen),
-      seenNull: written === null ? null : written.nulls,
-      moves: member.moves,
-      agreed: member.agreed,
-      match: member.match,
-      inFlight: inFlight && this.writeInFlight(inFlight),
-      holds: member.holds.length === 0 ? [] : member.holds.map(writeHold),
-      kept: member.kept,
-      formerKeys: member.formerKeys,
-      ending: ending && { ...ending, seen: row.write(ending.seen), seenMissing: row.missing(ending.seen) },
-      snapshot: member.snapshot,
-      movedAfter: member.movedAfter,
-      transaction: member.transaction,
     };
   }
 
@@ -295,12 +237,6 @@ class EntityLayout {
     };
   }
 
-  private writeInFlight(inFlight: InFlight): AvroInFlight {
-    const setters: Record<string, AvroSetter> = {};
-    for (const group in inFlight.setters) setters[group] = this.systems.write(inFlight.setters[group]!);
-    return { ...inFlight, set: toAssignments(inFlight.set), expect: toAssignments(inFlight.expect), setters };
-  }
-
   private readInFlight(inFlight: AvroInFlight): InFlight {
     const setters: Record<string, Setter> = {};
     for (const group in inFlight.setters) setters[group] = this.systems.read(inFlight.setters[group]!);
@@ -313,16 +249,6 @@ interface MemberPlace {
   readonly field: string;
   readonly row: NamedRecord<Value>;
   readonly shared: SharedRow;
-}
-
-const NONE: readonly string[] = [];
-
-function writeHold(hold: Hold): AvroHold {
-  const { attempt } = hold;
-  return {
-    ...hold,
-    attempt: attempt && { ...attempt, set: toAssignments(attempt.set), expect: toAssignments(attempt.expect) },
-  };
 }
 
 function readHold(hold: AvroHold): Hold {

@@ -9,17 +9,10 @@ export interface AvroSetter {
 
 /** Systems as an enum, whose symbols have to follow Avro's rules. */
 export class Systems {
-  private readonly symbols: ReadonlyMap<string, string>;
   private readonly names: ReadonlyMap<string, string>;
 
   constructor({ symbols, names }: AvroEnum) {
-    const pairs = symbols.map((symbol, index) => [names?.[index] ?? symbol, symbol] as const);
-    this.symbols = new Map(pairs);
-    this.names = new Map(pairs.map(([name, symbol]) => [symbol, name]));
-  }
-
-  write({ system, timeMicros }: Setter): AvroSetter {
-    return { system: this.symbols.get(system)!, timeMicros };
+    this.names = new Map(symbols.map((symbol, index) => [symbol, names?.[index] ?? symbol]));
   }
 
   read({ system, timeMicros }: AvroSetter): Setter {

@@ -31,7 +31,6 @@ const codec: StateCodec<Thing> = {
   indexEntries: ({ tags }) => tags,
   sameEntries: (left, right) => left.tags === right.tags,
 };
-
 const folders: string[] = [];
 const open: StateBacking[] = [];
 
