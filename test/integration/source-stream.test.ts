@@ -273,4 +273,23 @@ describe.each(testedPostgres)('the stream of Postgres %i', (version) => {
     const positions = events.map((event) => event.position);
     expect([...new Set(positions)].sort()).toEqual(positions);
   });
+
+  it('keeps positions in order where a resync begins inside a transaction that is half told', async () => {
+    await client.query(`CREATE TABLE company (id int PRIMARY KEY)`);
+    await open(['company'], { maxBatchEvents: 100 });
+    await client.query(`INSERT INTO company SELECT generate_series(1, 500)`);
+    await readUntil(source!, store, () => store.changes.length >= 200);
+    expect(store.changes.length).toBeLessThan(500);
+    await source!.close();
+    const entities = [captured('company', 'public.company')];
+    source = sourceOf({ url: database.url, prefix, entities, maxBatchEvents: 100 });
+    await source.open({ ...store.resume, resync: { id: 'asked', entities: null } });
+    const from = store.events.length;
+    await readUntil(source, store, () => store.events.slice(from).some((event) => short(event) === 'snapshot'));
+    expect(short(store.events[from]!)).toBe('gap');
+    expect(store.changes.filter(({ operation }) => operation === 'insert')).toHaveLength(500);
+    expect(store.changes.filter(({ operation }) => operation === 'read')).toHaveLength(500);
+    const positions = store.events.map((event) => event.position);
+    expect([...new Set(positions)].sort()).toEqual(positions);
+  });
 });

@@ -1,6 +1,7 @@
 import type { Change, EndEvent, SourceEvent } from '../../../src/connector/contract.js';
 import { type SourcePosition, type TableProgress, writePosition } from '../position.js';
 import { valueText } from '../value-text.js';
+import { eventPosition } from './change-decoder.js';
 import { type Lsn, sortableLsn } from './lsn.js';
 
 type Entry =
@@ -48,7 +49,7 @@ export class BatchQueue {
   #lsn: Lsn;
   #ordinal: number | null;
   #reads: number;
-  /** The commit put in last, and the number of snapshot events put in. */
+  /** The commit put in last, or the event that a restart goes on behind, and the number of snapshot events put in. */
   #tailPlace: string;
   #tailReads: number;
 
@@ -59,7 +60,9 @@ export class BatchQueue {
     this.#lsn = start.lsn;
     this.#ordinal = start.ordinal;
     this.#reads = start.reads;
-    this.#tailPlace = sortableLsn(start.lsn);
+    const place = sortableLsn(start.lsn);
+    // Within a transaction its other events are still to come, behind what a snapshot says now.
+    this.#tailPlace = start.ordinal === null ? place : eventPosition(place, start.ordinal);
     this.#tailReads = start.reads;
     for (const [entity, table] of Object.entries(start.tables)) {
       this.#progress.set(entity, {
@@ -97,7 +100,7 @@ export class BatchQueue {
     this.#tailPlace = sortableLsn(lsn);
   }
 
-  /** An event of a snapshot; its position lies behind every event of the commit before it. */
+  /** An event of a snapshot; its position lies behind every event that has been told before it. */
   read(event: (position: string) => Change | EndEvent, bytes: number): void {
     this.#tailReads += 1;
     const position = `${this.#tailPlace}.~${String(1e12 + this.#tailReads).slice(1)}`;
