@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { Encoders } from '../../src/avro/codec.js';
 import { MemorySchemaRegistry } from '../../src/avro/memory-registry.js';
+import { requestEncoder, type RequestRecord } from '../../src/avro/progress-codec.js';
 import type { EndSeen } from '../../src/decision/events.js';
 import type { Log } from '../../src/log/contract.js';
 import { TopicNames } from '../../src/log/topics.js';
@@ -16,12 +18,30 @@ const plan = planOf({
   },
 });
 
-/** A log in which nobody has asked for anything. */
-const context = {
-  log: { bounds: async () => ({ earliest: 0, end: 0 }) } as unknown as Log,
-  registry: new MemorySchemaRegistry(),
-  topics: new TopicNames('p'),
-} as unknown as TaskContext;
+const registry = new MemorySchemaRegistry();
+const topics = new TopicNames('p');
+
+/** A log in which nobody has asked for anything but these. */
+function contextOf(...requests: readonly RequestRecord[]): TaskContext {
+  const log: Pick<Log, 'bounds' | 'readToEnd'> = {
+    bounds: async () => ({ earliest: 0, end: requests.length }),
+    readToEnd: async (topic, _offset, onRecords) => {
+      const encoder = await requestEncoder(new Encoders(registry), topic);
+      const records = requests.map((request, offset) => ({
+        topic,
+        offset,
+        key: null,
+        value: encoder.encode(request),
+        timestampMs: 0,
+      }));
+      await onRecords(records);
+      return requests.length;
+    },
+  };
+  return { log, registry, topics } as unknown as TaskContext;
+}
+
+const context = contextOf();
 
 const END: EndSeen = {
   kind: 'end',
@@ -42,7 +62,7 @@ function readAgain(linked: number, gone: number, alone = 0): Conversation {
   const all = Array.from({ length: linked + alone }, (_, at) => at);
   talk.snapshot('crm', 'company', all.map(crm));
   talk.snapshot('erp', 'company', all.slice(0, linked).map(erp));
-  talk.end('crm', 'company', 'gap');
+  talk.end('crm', 'company', 'gap', 'answered');
   talk.end('crm', 'company', 'snapshot-begin');
   for (const at of all.slice(gone, linked)) talk.read('crm', 'company', crm(at));
   return talk;
@@ -54,7 +74,8 @@ function limitedTo(vanished: VanishedLimit): SyncPlan {
   return { ...plan, entities: [{ ...company!, systems }] };
 }
 
-const judge = ({ state }: Conversation, of: SyncPlan = plan) => new VanishedBrake(context, of).judge(state, END);
+const judge = ({ state }: Conversation, of: SyncPlan = plan, within: TaskContext = context) =>
+  new VanishedBrake(within, of).judge(state, END);
 
 describe('a reading that misses linked records', () => {
   it('is believed up to a fifth of them, however many they are, and not beyond', async () => {
@@ -82,6 +103,24 @@ describe('a reading that misses linked records', () => {
       code: 'RECORDS_VANISHED',
     });
     expect(await judge(readAgain(100, 100), limitedTo({ records: 1, percent: 100 }))).toBe('decide');
+  });
+
+  it('is decided, or left to the reading to come, where a request says so that this entity has been asked for with', async () => {
+    const asked = (request: Partial<RequestRecord>) => {
+      const ends = { [topics.change('crm', 'company')]: 7 };
+      const whole = { system: 'crm', id: 'r', entities: null, time: 0, ends, allowDeletes: false, taken: null };
+      return judge(readAgain(30, 30), plan, contextOf({ ...whole, ...request }));
+    };
+    expect(await asked({})).toBe('leave');
+    expect(await asked({ allowDeletes: true })).toBe('decide');
+    // The request of the very gap that the reading began with.
+    await expect(asked({ id: 'answered' })).rejects.toMatchObject({ code: 'RECORDS_VANISHED' });
+    // No reading of this entity will come of these.
+    for (const allowDeletes of [false, true]) {
+      for (const other of [{ entities: ['person'] }, { ends: {} }, { system: 'erp' }]) {
+        await expect(asked({ ...other, allowDeletes })).rejects.toMatchObject({ code: 'RECORDS_VANISHED' });
+      }
+    }
   });
 
   it('is no matter where it is the first one, or nobody reads what is edited there', () => {

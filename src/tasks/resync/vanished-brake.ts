@@ -27,7 +27,7 @@ export class VanishedBrake {
   private readonly requests: RequestReader;
 
   constructor(
-    context: TaskContext,
+    private readonly context: TaskContext,
     private readonly plan: SyncPlan,
   ) {
     this.requests = new RequestReader(context);
@@ -50,7 +50,7 @@ export class VanishedBrake {
     if (gone < records || gone * 100 <= linked * percent) return 'decide';
     const { system, entity } = event;
     const request = await this.requests.last(system);
-    if (request !== null && (request.entities?.includes(entity) ?? true)) {
+    if (request !== null && this.isAbout(request, event)) {
       if (request.allowDeletes && request.id !== progress.answered) return 'decide';
       if (isStillToCome(request, progress)) return 'leave';
     }
@@ -64,6 +64,11 @@ export class VanishedBrake {
           `If they were lost there: bring them back, then: duolog resync ${system}`,
       },
     );
+  }
+
+  /** One from before the entity was captured brings no reading of it. */
+  private isAbout({ entities, ends }: RequestRecord, { system, entity }: EndSeen): boolean {
+    return (entities?.includes(entity) ?? true) && ends[this.context.topics.change(system, entity)] !== undefined;
   }
 
   private tableOf({ entity, system }: EndSeen): EntitySystemPlan | undefined {
