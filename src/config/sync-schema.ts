@@ -136,7 +136,7 @@ const entitySystemSchema = z.strictObject({
     .prefault({})
     .meta({
       description:
-        'When a reading after a gap (a resync) misses as many linked records as this, the sync stops with `RECORDS_VANISHED` before it deletes them elsewhere, until `duolog resync --allow-deletes` says that it is meant: the database may have been restored empty.',
+        'When a reading after the first one (a resync, or after a TRUNCATE) misses as many linked records as this, the sync stops with `RECORDS_VANISHED` before it deletes them elsewhere, until `duolog resync --allow-deletes` says that it is meant: the database may have been restored empty.',
     }),
   updated: nonEmpty.optional().meta({
     description:
