@@ -105,6 +105,14 @@ describe.each(testedPostgres)('snapshots while streaming from Postgres %i', (ver
 
   it.each([
     { how: 'again and again', seed: 1, maxChunkRows: 400, maxChangedKeys: 100_000, killEvery: 0, again: true },
+    {
+      how: 'again and again, killed often',
+      seed: 4,
+      maxChunkRows: 100,
+      maxChangedKeys: 500,
+      killEvery: 11,
+      again: true,
+    },
     { how: 'killed many times', seed: 2, maxChunkRows: 25, maxChangedKeys: 100_000, killEvery: 7, again: false },
     { how: 'with too little memory', seed: 3, maxChunkRows: 25, maxChangedKeys: 10, killEvery: 0, again: false },
   ])('give the table, each change once, while it is written to: $how', async (how) => {
@@ -119,10 +127,12 @@ describe.each(testedPostgres)('snapshots while streaming from Postgres %i', (ver
     });
     const replica = new Replica('v');
     let expected: number | null = null;
+    let kills = 0;
     for (let batches = 1; ; batches++) {
-      if (killEvery > 0 && batches % killEvery === 0 && !snapshotDone(store, 'item')()) {
+      if (killEvery > 0 && batches % killEvery === 0 && !source!.status().snapshot.item!.done) {
         await source!.next(20);
         await kill();
+        kills++;
         await open(['item'], setup);
       }
       const batch = await source!.next(50);
@@ -139,6 +149,7 @@ describe.each(testedPostgres)('snapshots while streaming from Postgres %i', (ver
       if (batches > 20_000) throw new Error(`${replica.streamed} of ${expected} changes came`);
     }
     expect(replica.streamed).toBe(expected);
+    if (killEvery > 0) expect(kills).toBeGreaterThan(0);
     await expectEqual(replica);
     const positions = store.events.map((event) => event.position);
     expect([...new Set(positions)].sort()).toEqual(positions);
