@@ -4,7 +4,7 @@ import { refreshMatch, setCanonical, withKey } from './canonical.js';
 import { place, revive } from './deletes.js';
 import { takeEdit } from './edits.js';
 import type { ChangeEvent } from './events.js';
-import { mergeFirst, takeWholeRow } from './first-link.js';
+import { mergeFirst, mergeKept, takeWholeRow } from './first-link.js';
 import { snapshotEnded } from './gates.js';
 import { hold } from './holds.js';
 import { insertInFlight, linkToJoin } from './match.js';
@@ -103,8 +103,7 @@ function join(turn: Turn, system: SystemIndex, arrival: Arrival, matches: readon
 
 /** Created again while other records of the deleted link exist (rule 1): a new fact, whose values count. */
 function recreate(turn: Turn, link: LinkDraft, system: SystemIndex, arrival: Arrival): void {
-  const kept = Object.keys(link.members).filter((name) => link.members[name]!.kept);
-  revive(turn, link, arrival.setter, {}, 'created again');
+  const kept = revive(turn, link, arrival.setter, {}, 'created again');
   const member = place(turn, link, system, arrival.key, arrival.row, arrival.transaction);
   noteRow(turn, link, system, member);
   for (const group of system.entity.groups.values()) {
@@ -121,10 +120,7 @@ function recreate(turn: Turn, link: LinkDraft, system: SystemIndex, arrival: Arr
     );
     if (!agreed) setCanonical(turn, link, group, values, arrival.setter);
   }
-  for (const name of kept) {
-    const other = system.entity.systems.get(name)!;
-    mergeFirst(turn, link, other, link.members[name]!, { system: name, timeMicros: null });
-  }
+  mergeKept(turn, link, kept);
 }
 
 function found(turn: Turn, system: SystemIndex, arrival: Arrival, isOpen: boolean): LinkDraft {

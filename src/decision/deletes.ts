@@ -157,14 +157,17 @@ export function markDeleted(turn: Turn, link: LinkDraft): void {
   turn.queue({ what: 'link', link: link.id });
 }
 
-/** The link shall exist again, with the reason; the deletions that this undoes are named (rule 5). */
+/**
+ * The link shall exist again, with the reason; the deletions that this undoes are named (rule 5). Gives the systems whose
+ * policy had kept a record: its edits went nowhere, so that it is to be merged as if it were met for the first time.
+ */
 export function revive(
   turn: Turn,
   link: LinkDraft,
   by: Setter,
   values: Readonly<Record<string, never>> | Parameters<typeof tellDeletions>[2]['values'],
   rule: string,
-): void {
+): readonly string[] {
   if (link.deletions.length > 0) {
     tellDeletions(turn, link, { kind: 'revived', record: by, values, winner: by.system, rule });
   }
@@ -172,8 +175,10 @@ export function revive(
   link.deletions = [];
   link.tombstoneMicros = null;
   link.moves++;
+  const kept: string[] = [];
   for (const name in link.members) {
     const member = link.members[name]!;
+    if (member.kept) kept.push(name);
     member.kept = false;
     // Whether it lives was what a person had to say.
     release(turn, link, member, (one) => one.reason === 'conflict' && one.group === null);
@@ -182,9 +187,10 @@ export function revive(
   queueChildren(turn, link);
   turn.changed(link);
   turn.queue({ what: 'link', link: link.id });
+  return kept;
 }
 
-/** A record changed that is to be deleted: update against delete. True if the link lives on. */
+/** A record changed that is to be deleted: update against delete. If the link lives on, what `revive` gives, else null. */
 export function editOfDeleted(
   turn: Turn,
   link: LinkDraft,
@@ -192,14 +198,13 @@ export function editOfDeleted(
   member: MemberDraft,
   by: Setter,
   values: Parameters<typeof tellDeletions>[2]['values'],
-): boolean {
+): readonly string[] | null {
   const last = link.deletions.at(-1);
   const deletion: Setter = { system: last?.system ?? system.system, timeMicros: last?.timeMicros ?? null };
   const verdict = judge(turn.index, turn.entity(link.entity).plan.conflict, deletion, by);
   switch (verdict.winner) {
     case 'incoming':
-      revive(turn, link, by, values, verdict.rule);
-      return true;
+      return revive(turn, link, by, values, verdict.rule);
     case 'standing':
       tellDeletions(turn, link, {
         kind: 'update-delete',
@@ -208,7 +213,7 @@ export function editOfDeleted(
         winner: deletion.system,
         rule: verdict.rule,
       });
-      return false;
+      return null;
     case 'nobody':
       tellDeletions(turn, link, { kind: 'update-delete', record: by, values, winner: null, rule: verdict.rule });
       hold(turn, link, member, {
@@ -216,7 +221,7 @@ export function editOfDeleted(
         group: null,
         detail: `changed here, deleted elsewhere: ${verdict.rule}`,
       });
-      return false;
+      return null;
   }
 }
 

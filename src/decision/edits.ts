@@ -3,6 +3,7 @@ import type { Row } from '../model/value.js';
 import { noteAgreement, setSeen } from './canonical.js';
 import { editOfDeleted } from './deletes.js';
 import type { FieldValue } from './events.js';
+import { mergeKept } from './first-link.js';
 import { mergeColumns, mergeEdit, type Edit } from './merge.js';
 import type { MappedColumn, SystemIndex } from './plan-index.js';
 import { imageOf, readField } from './project.js';
@@ -35,10 +36,12 @@ function editDeleted(
   const former = imageOf(member)!;
   const changed = system.columns.filter(({ column }) => former[column] !== row[column]);
   setSeen(turn, link, system, member, key, row);
-  if (!member.kept && edit.by === 'user' && undeletes(turn, link, system, member, changed, edit)) {
+  const kept = member.kept || edit.by !== 'user' ? null : undeletes(turn, link, system, member, changed, edit);
+  if (kept !== null) {
     // Earlier edits that gave way to the deletion are in the row that now stands.
     const standing = system.columns.filter((column) => changed.includes(column) || column.field in member.agreed);
     mergeColumns(turn, link, system, member, standing, edit);
+    mergeKept(turn, link, kept);
   } else {
     for (const column of changed) {
       noteAgreement(turn, link, member, system, column, row, link.canonical[column.field]);
@@ -53,13 +56,13 @@ function undeletes(
   member: MemberDraft,
   changed: readonly MappedColumn[],
   edit: Edit,
-): boolean {
+): readonly string[] | null {
   const values: Record<string, FieldValue> = {};
   for (const column of changed) {
     if (!column.read) continue;
     const value = readField(turn, column, system.system, member.seen![column.column] ?? null);
     values[column.field] = value instanceof Inconvertible ? null : value;
   }
-  if (Object.keys(values).length === 0) return false;
+  if (Object.keys(values).length === 0) return null;
   return editOfDeleted(turn, link, system, member, edit.setter(changed[0]!.group), values);
 }

@@ -108,6 +108,14 @@ export function mergeFirst(
   }
 }
 
+/** Records that a policy kept while their link was deleted are records like others again: what their users wrote meanwhile counts. */
+export function mergeKept(turn: Turn, link: LinkDraft, systems: readonly string[]): void {
+  for (const name of systems) {
+    const system = turn.system(link.entity, name);
+    mergeFirst(turn, link, system, link.members[name]!, { system: name, timeMicros: null });
+  }
+}
+
 /** A link of its own for a record: the canonical is what the row says, at once and without a decision. */
 export function takeWholeRow(
   turn: Turn,

@@ -1,6 +1,7 @@
 import { Inconvertible } from '../mapping/convert.js';
 import type { Row } from '../model/value.js';
 import { editOfDeleted } from './deletes.js';
+import { mergeKept } from './first-link.js';
 import type { SystemIndex } from './plan-index.js';
 import { resolve } from './project.js';
 import type { Setter } from './state.js';
@@ -27,6 +28,7 @@ export function editUnderDeletedParent(
     const member = parent?.members[system.system];
     if (parent === null || parent.existence !== 'deleted' || member === undefined) continue;
     if (member.seen === null || member.kept) continue;
-    editOfDeleted(turn, parent, turn.system(entity, system.system), member, by, {});
+    const kept = editOfDeleted(turn, parent, turn.system(entity, system.system), member, by, {});
+    if (kept !== null) mergeKept(turn, parent, kept);
   }
 }

@@ -2,7 +2,6 @@ import type { FieldValue } from '../../../src/decision/events.js';
 import type { CanonicalOutput, DecisionOutput } from '../../../src/decision/outputs.js';
 import type { Row, Value } from '../../../src/model/value.js';
 import { isPresent, tableName, type EntityConfig, type FieldConfig } from '../world-config.js';
-import { Keeping } from './keeping.js';
 import {
   fieldOf,
   isRecordOf,
@@ -31,14 +30,12 @@ interface Edit {
 
 class Accounts {
   private readonly userChanges: readonly RecordChange[];
-  private readonly keeping: Keeping;
 
   constructor(
     private readonly observed: Observed,
     private readonly final: Final,
     private readonly changes: readonly RecordChange[],
   ) {
-    this.keeping = new Keeping(observed, changes);
     this.userChanges = changes.filter(({ own }) => own === null || own.command === null);
   }
 
@@ -110,7 +107,7 @@ class Accounts {
 
   /**
    * Where we do not write the field, the row shows its own value whatever becomes of it: the agreed record must have it
-   * too. Left out are records kept under a deleted link, whose edits go nowhere.
+   * too. A record kept under a deleted link has none: its edits go nowhere.
    */
   private isAgreed({ system, entity }: RecordChange, field: FieldConfig, key: string, row: Row): boolean {
     const config = entity.systems[system]!;
@@ -119,7 +116,7 @@ class Accounts {
     const canonical = [...(this.final.linksOfRecord.get(name)?.keys() ?? [])]
       .map((link) => this.final.links.get(link))
       .find((one) => one?.fields && one.keys[system] === key);
-    if (canonical === undefined || this.keeping.isTold(entity, system, key)) return true;
+    if (canonical === undefined) return true;
     return !differences(this.final, entity, system, canonical, row).some((one) => one.field === field);
   }
 
@@ -169,7 +166,7 @@ class Accounts {
     return this.isSameThing({ ...later, oldKey, key: oldKey }, change);
   }
 
-  /** A deletion where the field is never written cannot have seen it and yet is clean, as DESIGN.md has it. */
+  /** A deletion where the field is never written cannot have seen it and yet is clean. */
   private isShownTo({ entity, system }: RecordChange, field: FieldConfig): boolean {
     const config = entity.systems[system]!;
     return config.written && !config.notWritten.includes(field.name);

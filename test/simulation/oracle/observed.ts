@@ -29,7 +29,7 @@ export interface Observed {
 }
 
 export interface Violation {
-  /** The rule or invariant of DESIGN.md that does not hold. */
+  /** The rule (docs/decision.md) or invariant (ARCHITECTURE.md) that does not hold. */
   readonly rule: string;
   readonly message: string;
 }

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { DecisionOutput, HoldOutput, Output } from '../../../src/decision/outputs.js';
+import type { LinkRecord } from '../../../src/decision/state.js';
 import { Conversation, planOf, type EntityOptions, type SystemOptions } from '../../support/decision-fixtures.js';
 
-/** The rules of DESIGN.md "that a prototype taught", each by its number. */
+/** The rules of docs/decision.md, each by its number. */
 
 function talkOf(
   entity: Partial<EntityOptions> = {},
@@ -187,6 +188,24 @@ describe('rule 5: deletions can be lost like edits (I10)', () => {
     ]);
     talk.refuse('erp');
     expect(talk.command('crm')).toMatchObject({ operation: 'insert', set: { crm_name: 'Edited' } });
+  });
+
+  it('what was written meanwhile to a record that a policy kept counts again once the link lives on', () => {
+    const systems = { crm: {}, erp: {}, web: { delete: 'never' as const } };
+    const talk = talkOf({ conflict: { policy: 'newest' } }, systems).begin();
+    talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
+    talk.settle();
+    const [{ members }] = talk.state.links() as [LinkRecord];
+    const row = { ...members['web']!.seen!, web_name: 'Written while kept' };
+    talk.delete('crm', 'company', crm('1', 'Acme', 'V1'));
+    expect(talk.update('web', 'company', null, row)).toEqual([]);
+    const outputs = talk.update('erp', 'company', null, erp(members['erp']!.key!, 'Edited', 'V1'));
+    expect(decisions(outputs).map(({ decision }) => decision)).toEqual(['revived', 'first-link']);
+    expect(decisions(outputs)[1]).toMatchObject({
+      fields: [
+        { field: 'name', sides: expect.arrayContaining([expect.objectContaining({ value: 'Written while kept' })]) },
+      ],
+    });
   });
 });
 
