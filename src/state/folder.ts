@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { isSealed, looksWhole, sealStore } from './wholeness.js';
+import { hasSeal, isSealed, looksWhole, sealStore } from './wholeness.js';
 
 /** A folder for one local store, held by this process. */
 export interface StoreFolder {
@@ -34,7 +34,8 @@ export async function takeStoreFolder(base: string): Promise<StoreFolder> {
       continue;
     }
     if (!tryRename(join(base, name), path)) continue;
-    if (OWNED.test(name) ? looksWhole(path) : await isSealed(path)) return held(base, path);
+    const isKilled = OWNED.test(name) && !hasSeal(path);
+    if (isKilled ? looksWhole(path) : await isSealed(path)) return held(base, path);
     rmSync(path, { recursive: true, force: true });
   }
   mkdirSync(path);
@@ -100,7 +101,10 @@ function tryRename(from: string, to: string): boolean {
 
 let boot: string | null = null;
 
-/** Differs after each restart of the machine; where the system has none, every process counts as a restart. */
+/**
+ * Differs after each restart of the machine. Only Linux has one: elsewhere every process counts as a restart, reads the
+ * changelog anew, and two of them must not share a folder.
+ */
 function bootId(): string {
   boot ??= readBootId();
   return boot;

@@ -36,12 +36,18 @@ export async function sealStore(folder: string, over?: AbortSignal): Promise<boo
   }
 }
 
+/** The store was closed in order, and nobody has answered since whether it is what it was then. */
+export function hasSeal(folder: string): boolean {
+  return existsSync(join(folder, SEAL));
+}
+
 /** The store was closed in order and is what it was then; the seal is broken by this question. */
 export async function isSealed(folder: string): Promise<boolean> {
   try {
     const seal = JSON.parse(await readFile(join(folder, SEAL), 'utf8')) as Seal;
-    await rm(join(folder, SEAL));
     const found = await sumOf(join(folder, DATA), { sync: false });
+    // Only now: whoever is killed before leaves the question to the next.
+    await rm(join(folder, SEAL));
     return found !== null && found.bytes === seal.bytes && found.crc32 === seal.crc32;
   } catch {
     return false;

@@ -1,13 +1,5 @@
-import {
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import fc from 'fast-check';
@@ -309,14 +301,20 @@ describe('the folder of a store', () => {
   ];
   const torn = [...damages, ['torn in its middle', tearMiddle] as const];
 
+  // The second time its next process was killed while it read whether the store is whole.
   it.each(torn)('is removed unread if it was closed in order and is now %s', async (_how, damage) => {
-    const base = temporaryFolder();
-    const taken = await takeStoreFolder(base);
-    await filled(taken.path).close();
-    await taken.release();
-    damage(join(base, 'closed-0', 'data.mdb'));
-    expect(lmdb((await takeStoreFolder(base)).path).meta()).toBeNull();
-    expect(readdirSync(base)).toHaveLength(1);
+    for (const taker of [null, '999999999-1-0']) {
+      const base = temporaryFolder();
+      const taken = await takeStoreFolder(base);
+      await filled(taken.path).close();
+      await taken.release();
+      const boot = /owned-([0-9a-f]+)-/.exec(taken.path)![1]!;
+      const left = join(base, taker === null ? 'closed-0' : `owned-${boot}-${taker}`);
+      if (taker !== null) renameSync(join(base, 'closed-0'), left);
+      damage(join(left, 'data.mdb'));
+      expect(lmdb((await takeStoreFolder(base)).path).meta()).toBeNull();
+      expect(readdirSync(base)).toHaveLength(1);
+    }
   });
 
   it.each(damages)('is removed unread if its process was killed and it is %s', async (_how, damage) => {
