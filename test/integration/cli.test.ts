@@ -124,6 +124,33 @@ describe('duolog on two real databases', () => {
   });
 });
 
+describe('run --observe where people will have to look', () => {
+  it('counts and lists the conflict that nobody may settle and the records that are there twice', async () => {
+    const torn = await companyPair();
+    try {
+      const conflict = 'conflict: { policy: newest, within: 0s, otherwise: hold, first: newest }';
+      await torn.configure((text) => text.replace('delete: hard', `delete: hard\n        ${conflict}`));
+      // Linked by the same VAT number, of two names, and no column tells which is newer: C1 and company 1.
+      await torn.crm.query(`UPDATE company SET comp_vat = replace(comp_vat, ' ', '')`);
+      // Twice in the CRM, by a match value that the unique index takes for two.
+      await torn.crm.query(`INSERT INTO company (comp_name, comp_vat, comp_territory) VALUES ('Again', 'AT 9', 'Old')`);
+      const before = await torn.names();
+      const { code, text } = await duolog(torn, 'run', '--observe', '--list', '10');
+      expect(code, text).toBe(0);
+      expect(text).toMatch(/5 records, 2 of them in more than one system/);
+      expect(text).toMatch(/decisions: 1 first-link$/m);
+      expect(text).toMatch(/decision first-link: (crm 1 = erp C1|erp C1 = crm 1): name: nobody wins: /);
+      expect(text).toMatch(/held: .*\b1 conflict\b/);
+      expect(text).toMatch(/held conflict: (crm 1|erp C1): name: /);
+      expect(text).toMatch(/held: .*\b2 duplicate\b/);
+      expect(text).toMatch(/held duplicate: crm [34]: the record of link \S+ here shows the same match value/);
+      expect(await torn.names()).toEqual(before);
+    } finally {
+      await torn.close();
+    }
+  });
+});
+
 describe('the example consumer', () => {
   const consumerFile = fileURLToPath(new URL('../../examples/consumer/consumer.mjs', import.meta.url));
 
