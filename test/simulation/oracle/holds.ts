@@ -96,7 +96,7 @@ class HoldChecker {
     );
   }
 
-  /** Where the parent has no record here, the row refers to another one. */
+  /** Where the parent has no record here, the row refers to another one, or to none. */
   private refersElsewhere(
     entity: EntityConfig,
     system: string,
@@ -106,9 +106,9 @@ class HoldChecker {
   ): boolean {
     const value = canonical.fields![field.name];
     const actual = row[columnOf(entity.systems[system]!, system, field)] ?? null;
-    if (value == null || typeof value !== 'object' || actual === null) return false;
+    if (value == null || typeof value !== 'object') return false;
     if ('key' in value) return value.system !== system;
-    return this.linkOfRecord.get(recordName(system, field.name, String(actual))) !== value.link;
+    return actual === null || this.linkOfRecord.get(recordName(system, field.name, String(actual))) !== value.link;
   }
 
   /** The record is gone here while the thing is there elsewhere, or the other way round. */
