@@ -249,6 +249,43 @@ describe.each(testedPostgres)('snapshots while streaming from Postgres %i', (ver
     expect(store.changes.at(-1)!.table.columns[1]!.type.kind).toBe('text');
   });
 
+  it('hold no transaction over two chunks, and no lock beyond that of a reader', async () => {
+    await client.query(`CREATE TABLE item (id int PRIMARY KEY, v int)`);
+    await client.query(`INSERT INTO item SELECT n, n FROM generate_series(1, 3000) n`);
+    await open(['item'], { maxBatchEvents: 20, tuning: { maxChunkRows: 20 } });
+    await readUntil(source!, store, () => reads('item').length > 0);
+    const ours = `application_name LIKE 'duolog%' AND datname = current_database()`;
+    const transactions: string[] = [];
+    const gate = await connect(database.url);
+    // No reader ends: what lasts as long as the snapshot would keep the gate from closing.
+    await gate.query(`SET lock_timeout = '60s'`);
+    for (let chunk = 0; chunk < 8; chunk++) {
+      // Closes behind the chunk that is being read; the next one gets the table and waits for its index.
+      await gate.query(`BEGIN; REINDEX INDEX item_pkey`);
+      await readUntil(source!, store, async () => {
+        const waiting = await client.query(
+          `SELECT FROM pg_locks WHERE NOT granted AND relation = 'item_pkey'::regclass`,
+        );
+        return waiting.rows.length === 1;
+      });
+      const open = await client.query<{ name: string }>(
+        `SELECT pid || ' ' || xact_start AS name FROM pg_stat_activity WHERE ${ours} AND xact_start IS NOT NULL`,
+      );
+      const locks = await client.query(
+        `SELECT DISTINCT mode FROM pg_locks JOIN pg_stat_activity USING (pid)
+          WHERE ${ours} AND relation = 'item'::regclass`,
+      );
+      expect(locks.rows).toEqual([{ mode: 'AccessShareLock' }]);
+      expect(open.rows.length).toBeGreaterThan(0);
+      transactions.push(...open.rows.map(({ name }) => name));
+      await gate.query('COMMIT');
+    }
+    await gate.end();
+    expect(transactions).toEqual([...new Set(transactions)]);
+    await readUntil(source!, store, snapshotDone(store, 'item'));
+    expect(new Set(reads('item').map((change) => change.key)).size).toBe(3000);
+  });
+
   it('take no lock that a migration would wait for', async () => {
     await client.query(`CREATE TABLE item (id int PRIMARY KEY, v int)`);
     await client.query(`INSERT INTO item SELECT n, n FROM generate_series(1, 500) n`);
