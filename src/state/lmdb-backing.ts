@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { statfsSync } from 'node:fs';
+import { truncate } from 'node:fs/promises';
+import { join } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import { DuologError } from '../errors/duolog-error.js';
 import { failPoint } from '../failpoints.js';
@@ -11,6 +13,11 @@ const META_KEY = 'meta';
 /** Room that a write wants; pages are copied before they change, so it takes some times as much as its records. */
 const ROOM_BYTES = 16 << 20;
 const CHECK_EVERY_BYTES = 2 << 20;
+/**
+ * Address space for the memory map, so that it need not grow: each growth leaves the old map in place, and its pages count
+ * as memory once more. The file is sparse; only what is written takes room.
+ */
+const MAP_BYTES = 16 * 2 ** 30;
 
 /**
  * The local store: one LMDB environment, written without sync and through the memory map, because it is a cache of the
@@ -31,7 +38,15 @@ export class LmdbBacking implements StateBacking {
     private readonly freeBytes: (folder: string) => number = freeBytesOf,
   ) {
     this.requireRoom();
-    this.root = open({ path: folder, noSync: true, useWritemap: true, noMemInit: true, maxDbs: 5, maxReaders: 8 });
+    this.root = open({
+      path: folder,
+      noSync: true,
+      useWritemap: true,
+      noMemInit: true,
+      mapSize: MAP_BYTES,
+      maxDbs: 5,
+      maxReaders: 8,
+    });
     this.records = this.root.openDB({ name: 'records', encoding: 'binary' });
     this.index = this.root.openDB({ name: 'index', encoding: 'ordered-binary', dupSort: true });
     this.fullKeys = this.root.openDB({ name: 'full-keys', encoding: 'string' });
@@ -121,8 +136,12 @@ export class LmdbBacking implements StateBacking {
     this.about.clearSync();
   }
 
-  close(): Promise<void> {
-    return this.root.close();
+  /** The file is left as long as what is in it. */
+  async close(): Promise<void> {
+    const { lastPageNumber, pageSize } = this.root.getStats() as { lastPageNumber: number; pageSize: number };
+    await this.root.close();
+    // Where that fails it is only longer than it need be.
+    await truncate(join(this.folder, 'data.mdb'), (lastPageNumber + 1) * pageSize).catch(() => undefined);
   }
 }
 
