@@ -57,8 +57,10 @@ class Accounts {
   }
 
   private editsOf(change: RecordChange): Edit[] {
-    const { system, entity, before, after } = change;
+    const { system, entity, oldKey, after } = change;
     if (after === null) return [];
+    // A key changed where the log was cut: a record of its own, that need not say what the other one did.
+    const before = oldKey !== null && this.observed.lost.has(system) ? null : change.before;
     const config = entity.systems[system]!;
     const edits: Edit[] = [];
     for (const field of entity.fields) {
