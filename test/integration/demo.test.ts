@@ -1,11 +1,8 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { forgetProcess, guardProcess, removeFolder, temporaryFolder } from '../../deploy/dev/guardian.js';
-import { packageRoot } from '../../deploy/dev/paths.js';
+import { removeFolder, temporaryFolder } from '../../deploy/dev/guardian.js';
+import { demoScript, processesNaming, runDemo, serversNaming, startDemo } from '../support/demo-process.js';
 import { eventually } from '../support/eventually.js';
-import { builtSources } from '../support/shared.js';
 
 /** Its temporary files are below a folder of the test's own, so that what it leaves behind can be seen. */
 describe('npm run demo', () => {
@@ -33,8 +30,8 @@ describe('npm run demo', () => {
   it('leaves nothing behind after Ctrl-C twice', async () => {
     const demo = await start([]);
     await serversAreStarting();
-    demo.child.kill('SIGINT');
-    demo.child.kill('SIGINT');
+    demo.kill('SIGINT');
+    demo.kill('SIGINT');
     expect(await demo.exited).toBe(130);
     await nothingIsLeft();
   });
@@ -43,7 +40,7 @@ describe('npm run demo', () => {
     timeout: 240_000,
   }, async () => {
     // A terminal sends Ctrl-C to all of them: npm, its shell and the demo.
-    const demo = run('npm', ['run', 'demo'], { detached: true });
+    const demo = runDemo('npm', ['run', 'demo'], { folder, detached: true });
     const played = () => demo.output().includes('A company is renamed in the CRM');
     await eventually(played, { timeoutMs: 200_000, what: 'the first edits' });
     for (const _ of ['once', 'twice']) process.kill(-demo.pid, 'SIGINT');
@@ -52,8 +49,8 @@ describe('npm run demo', () => {
   });
 
   it('leaves nothing behind when nobody reads its output any more', { timeout: 240_000 }, async () => {
-    const script = join(await builtSources(), 'examples/northwind/demo.js');
-    const demo = run('sh', ['-c', `"${process.execPath}" "${script}" 2>&1 | head -n 3`], { detached: true });
+    const pipe = `"${process.execPath}" "${await demoScript()}" 2>&1 | head -n 3`;
+    const demo = runDemo('sh', ['-c', pipe], { folder, detached: true });
     await demo.exited;
     expect(demo.output().trim().split('\n')).toHaveLength(3);
     expect(demo.output()).not.toContain('EPIPE');
@@ -70,64 +67,23 @@ describe('npm run demo', () => {
   it('leaves nothing behind after a kill -9', async () => {
     const demo = await start([]);
     await serversAreStarting();
-    demo.child.kill('SIGKILL');
+    demo.kill('SIGKILL');
     expect(await demo.exited).toBeNull();
     await nothingIsLeft();
   });
 
-  async function start(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-    const script = join(await builtSources(), 'examples/northwind/demo.js');
-    return run(process.execPath, [script, ...args], { env });
-  }
-
-  function run(
-    command: string,
-    args: readonly string[],
-    { detached = false, env = {} }: { readonly detached?: boolean; readonly env?: Readonly<Record<string, string>> },
-  ) {
-    const child = spawn(command, args, {
-      cwd: packageRoot(),
-      detached,
-      env: { ...process.env, TMPDIR: folder, NO_COLOR: '1', ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    return watch(child);
-  }
+  const start = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
+    startDemo(args, { folder, env });
 
   async function serversAreStarting(): Promise<void> {
-    const starting = () => processes().filter((line) => /java|postgres/.test(line)).length > 2;
+    const starting = () => serversNaming(folder).length > 2;
     await eventually(starting, { timeoutMs: 60_000, what: 'servers of the demo' });
   }
 
   async function nothingIsLeft(timeoutMs = 60_000): Promise<void> {
-    await eventually(() => processes().length === 0 && readdirSync(folder).length === 0, {
+    await eventually(() => processesNaming(folder).length === 0 && readdirSync(folder).length === 0, {
       timeoutMs,
-      what: () => `the end of ${processes().join('\n')} and ${readdirSync(folder).join(', ')}`,
+      what: () => `the end of ${processesNaming(folder).join('\n')} and ${readdirSync(folder).join(', ')}`,
     });
-  }
-
-  /** Command lines that name the test's folder. */
-  function processes(): string[] {
-    const all = execFileSync('ps', ['-Ao', 'pid,args'], { encoding: 'utf8' });
-    return all.split('\n').filter((line) => line.includes(folder));
   }
 });
-
-function watch(child: ChildProcess) {
-  const { pid } = child;
-  if (pid === undefined) throw new Error('The demo did not start');
-  guardProcess(pid, 'SIGKILL');
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-  }
-  const exited = new Promise<number | null>((resolve) => {
-    child.once('close', (code) => {
-      forgetProcess(pid);
-      resolve(code);
-    });
-  });
-  return { child, pid, exited, output: () => output };
-}
