@@ -57,17 +57,17 @@ class Accounts {
   }
 
   private editsOf(change: RecordChange): Edit[] {
-    const { system, entity, oldKey, after } = change;
+    const { system, entity, before, after } = change;
     if (after === null) return [];
-    // A key changed where the log was cut: a record of its own, that need not say what the other one did.
-    const before = oldKey !== null && this.observed.lost.has(system) ? null : change.before;
+    // A key changed where the log was cut is a record of its own (docs/adr/0012): what it leaves empty, nobody cleared.
+    const mayBeNew = change.oldKey !== null && this.observed.lost.has(system);
     const config = entity.systems[system]!;
     const edits: Edit[] = [];
     for (const field of entity.fields) {
       if (config.notRead.includes(field.name) || !config.captured) continue;
       const value = fieldOf(entity, system, field.name, after);
       const old = fieldOf(entity, system, field.name, before);
-      if (value === old || (value === null && !this.wasAgreed(change, field, old))) continue;
+      if (value === old || (value === null && (mayBeNew || !this.wasAgreed(change, field, old)))) continue;
       // Records are known again by their match values: where those were changed unseen, one may pass for another.
       if (field.kind === 'code' && this.observed.lost.has(system)) continue;
       edits.push({ change, field, value });
@@ -243,9 +243,11 @@ class Accounts {
   }
 
   /** When the next record got the key of the deleted one. */
-  private nextOfKey({ system, entity, key, order }: RecordChange): number {
+  private nextOfKey(deletion: RecordChange): number {
+    const { system, entity, key } = deletion;
     const next = this.changes.find(
-      (later) => later.order > order && later.system === system && later.entity === entity && later.key === key,
+      (later) =>
+        later.system === system && later.entity === entity && later.key === key && this.isLater(later, deletion),
     );
     return next?.order ?? Number.POSITIVE_INFINITY;
   }
@@ -284,11 +286,11 @@ class Accounts {
   private isBackUnder(deletion: RecordChange): boolean {
     return this.userChanges.some(
       (later) =>
-        later.order > deletion.order &&
         later.system === deletion.system &&
         later.entity === deletion.entity &&
         later.key === deletion.key &&
-        later.after !== null,
+        later.after !== null &&
+        this.isLater(later, deletion),
     );
   }
 
@@ -303,6 +305,12 @@ class Accounts {
         change.after !== null,
     );
     return first !== undefined && first.order < deletion.order;
+  }
+
+  /** Changes of one transaction have one place in the order of all; among themselves they are in turn. */
+  private isLater(left: RecordChange, right: RecordChange): boolean {
+    if (left.order !== right.order) return left.order > right.order;
+    return this.changes.indexOf(left) > this.changes.indexOf(right);
   }
 
   private table(system: string, entity: EntityConfig) {
