@@ -1,8 +1,16 @@
 import type { Command, QueuedCommand, SinkProgress } from '../connector/contract.js';
+import { recordKey, recordKeyParts } from '../model/value.js';
+
+/** Where an entity's rows stand: several entities may share a table. */
+export interface RowPlace {
+  readonly table: string;
+  /** Key columns. */
+  readonly key: readonly string[];
+}
 
 interface Pending extends QueuedCommand {
-  /** The physical row it is about; null for a new one. */
-  readonly row: string | null;
+  /** The physical rows it is about: one whose key it changes is two, a new one with a key of the database's is none yet. */
+  readonly rows: readonly string[];
   attempts: number;
   notBeforeMs: number;
 }
@@ -22,10 +30,9 @@ export class CommandQueue {
   private next: number;
   private readonly skip: Set<number>;
 
-  /** @param tableOf names the table of an entity: several entities may share one */
   constructor(
     progress: SinkProgress,
-    private readonly tableOf: (entity: string) => string,
+    private readonly placeOf: (entity: string) => RowPlace,
   ) {
     this.next = progress.lowest;
     this.answered = [...progress.answered];
@@ -61,8 +68,8 @@ export class CommandQueue {
     this.next = offset + 1;
     if (this.skip.delete(offset)) return;
     if (command.again === true && this.isWaiting(command.id)) return;
-    const row = command.key === null ? null : `${this.tableOf(command.entity)}/${command.key}`;
-    this.pending.set(offset, { offset, command, row, attempts: 0, notBeforeMs: 0 });
+    const rows = rowsOf(command, this.placeOf(command.entity));
+    this.pending.set(offset, { offset, command, rows, attempts: 0, notBeforeMs: 0 });
   }
 
   private isWaiting(id: string): boolean {
@@ -78,15 +85,13 @@ export class CommandQueue {
   /** What may be applied now. */
   batch(nowMs: number, limit: number): QueuedCommand[] {
     const batch: QueuedCommand[] = [];
-    const rows = new Set<string>();
+    const taken = new Set<string>();
     for (const waiting of this.pending.values()) {
       if (batch.length >= limit) break;
-      const { row } = waiting;
-      if (row !== null) {
-        if (rows.has(row)) continue;
-        rows.add(row);
-      }
-      if (waiting.notBeforeMs <= nowMs) batch.push(waiting);
+      const isFree = !waiting.rows.some((row) => taken.has(row));
+      // Also those of one that has to wait: what comes later must not overtake it.
+      for (const row of waiting.rows) taken.add(row);
+      if (isFree && waiting.notBeforeMs <= nowMs) batch.push(waiting);
     }
     return batch;
   }
@@ -130,4 +135,14 @@ export class CommandQueue {
     }
     return soonest;
   }
+}
+
+/** Under the key that it has, and under the one that the command gives it. */
+function rowsOf({ key, operation, set }: Command, place: RowPlace): readonly string[] {
+  if (key === null) return [];
+  const row = `${place.table}/${key}`;
+  if (operation !== 'update' || !place.key.some((column) => column in set)) return [row];
+  const parts = recordKeyParts(key);
+  const moved = Object.fromEntries(place.key.map((column, at) => [column, set[column] ?? parts[at] ?? null]));
+  return [row, `${place.table}/${recordKey(moved, place.key)}`];
 }

@@ -105,9 +105,9 @@ export class SinkTask implements Task {
     await this.publish(opened.unpublished);
     const progress = await this.startingPoint(opened);
     this.storedLowest = progress.lowest;
-    const tables = new Map(entities.map(({ entity, table }) => [entity, table]));
+    const places = new Map(entities.map(({ entity, table, shape }) => [entity, { table, key: shape.key }]));
     this.reader = await log.reader([{ topic: this.topic, offset: progress.lowest }]);
-    this.queue = new CommandQueue(progress, (entity) => tables.get(entity) ?? entity);
+    this.queue = new CommandQueue(progress, (entity) => places.get(entity) ?? { table: entity, key: [] });
     return true;
   }
 

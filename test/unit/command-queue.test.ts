@@ -15,8 +15,9 @@ const command = (id: string): Command => ({
   absent: [],
   madeAtMicros: 0,
 });
+const placeOf = (table: string) => ({ table, key: ['id'] });
 const offsetsOf = (queue: CommandQueue) => queue.batch(0, 100).map(({ offset }) => offset);
-const queueAt = (lowest: number, answered: number[]) => new CommandQueue({ lowest, answered }, (entity) => entity);
+const queueAt = (lowest: number, answered: number[]) => new CommandQueue({ lowest, answered }, placeOf);
 
 describe('after a restart', () => {
   it('nothing is ahead until the lowest unanswered command has been read again: the bound must not bar it', () => {
@@ -32,8 +33,23 @@ describe('after a restart', () => {
     const queue = queueAt(5, [6, 7]);
     queue.add(5, command('five'));
     const progress = queue.progressAfter([5]);
-    const next = new CommandQueue(progress, (entity) => entity);
+    const next = new CommandQueue(progress, placeOf);
     for (const offset of [6, 7, 8]) if (offset >= progress.lowest) next.add(offset, command(`c${offset}`));
     expect(offsetsOf(next)).toEqual([8]);
+  });
+});
+
+describe('a row under two keys', () => {
+  it('goes alone with its old and its new one: what a batch has done there could not be told apart', () => {
+    const queue = queueAt(0, []);
+    queue.add(0, { ...command('3'), operation: 'delete' });
+    queue.add(1, { ...command('1'), set: { id: '3' } });
+    queue.add(2, { ...command('1'), set: { name: 'x' } });
+    queue.add(3, command('2'));
+    expect(offsetsOf(queue)).toEqual([0, 3]);
+    queue.settle([0, 3], [], 0);
+    expect(offsetsOf(queue)).toEqual([1]);
+    queue.settle([1], [], 0);
+    expect(offsetsOf(queue)).toEqual([2]);
   });
 });

@@ -12,7 +12,7 @@ import {
   type RecordChange,
   type Violation,
 } from './observed.js';
-import { differences } from './projection.js';
+import { differences, type Difference } from './projection.js';
 
 /**
  * Every edit of a user stands at the end, was superseded by somebody who had seen it, or is named in a decision;
@@ -119,7 +119,15 @@ class Accounts {
       .map((link) => this.final.links.get(link))
       .find((one) => one?.fields && one.keys[system] === key);
     if (canonical === undefined) return true;
-    return !differences(this.final, entity, system, canonical, row).some((one) => one.field === field);
+    return !differences(this.final, entity, system, canonical, row).some(
+      (one) => one.field === field && !this.refersToKept(system, field, one),
+    );
+  }
+
+  /** A parent that a policy keeps has no agreed record, but its own row is still what is meant. */
+  private refersToKept(system: string, field: FieldConfig, { value, actual }: Difference): boolean {
+    if (field.kind !== 'reference' || typeof value !== 'object' || value === null || !('link' in value)) return false;
+    return isRecordOf(this.final, value.link, recordName(system, field.name, String(actual)));
   }
 
   /**
