@@ -54,8 +54,11 @@ export interface RecordChange {
 /** The history of every system's records, in the order in which it happened. */
 export function recordChanges(observed: Observed): RecordChange[] {
   const changes: RecordChange[] = [];
+  const sharesLink = linksShared(observed);
   for (const [system, transactions] of observed.history) {
-    for (const { order, what } of transactions) changes.push(...changesOf(observed.world, system, order, what));
+    for (const { order, what } of transactions) {
+      changes.push(...asKeyChanges(changesOf(observed.world, system, order, what), sharesLink));
+    }
   }
   return changes.sort((left, right) => left.order - right.order);
 }
@@ -88,25 +91,45 @@ function changesOf(world: WorldConfig, system: string, order: number, transactio
       timeMicros: transaction.commitTimeMicros,
     });
   }
-  return asKeyChanges(changes);
+  return changes;
 }
 
-/** A delete and an insert in one transaction with equal match values are a key change (rule 11). */
-function asKeyChanges(changes: readonly RecordChange[]): RecordChange[] {
+type SharesLink = (left: RecordChange, right: RecordChange) => boolean;
+
+/** Two records of a system were in one link, by what was told of it. */
+function linksShared({ canonical }: Observed): SharesLink {
+  const links = new Map<string, Set<string>>();
+  for (const { what } of canonical) {
+    for (const [system, key] of Object.entries(what.keys)) {
+      const name = recordName(system, what.entity, key);
+      links.set(name, (links.get(name) ?? new Set()).add(what.link));
+    }
+  }
+  const linksOf = ({ system, entity, key }: RecordChange) =>
+    links.get(recordName(system, entity.name, key)) ?? new Set();
+  return (left, right) => [...linksOf(left)].some((link) => linksOf(right).has(link));
+}
+
+/**
+ * A delete and an insert in one transaction with equal match values are a key change (rule 11). Of several deletes that it
+ * may be, the one whose link the new record went on with is meant.
+ */
+function asKeyChanges(changes: readonly RecordChange[], sharesLink: SharesLink): RecordChange[] {
   const inserts = changes.filter(({ before, after }) => before === null && after !== null);
   const deletes = changes.filter(({ before, after }) => before !== null && after === null);
   if (inserts.length === 0 || deletes.length === 0) return [...changes];
   const replaced = new Map<RecordChange, RecordChange | null>();
-  for (const deletion of deletes) {
-    const insertion = inserts.find(
+  for (const insertion of inserts) {
+    const code = codeOf(insertion.entity, insertion.system, insertion.after);
+    const meant = deletes.filter(
       (candidate) =>
-        candidate.entity === deletion.entity &&
+        candidate.entity === insertion.entity &&
         !replaced.has(candidate) &&
-        codeOf(candidate.entity, candidate.system, candidate.after) !== null &&
-        codeOf(candidate.entity, candidate.system, candidate.after) ===
-          codeOf(deletion.entity, deletion.system, deletion.before),
+        code !== null &&
+        code === codeOf(candidate.entity, candidate.system, candidate.before),
     );
-    if (!insertion) continue;
+    const deletion = meant.find((one) => sharesLink(one, insertion)) ?? meant[0];
+    if (!deletion) continue;
     replaced.set(deletion, null);
     replaced.set(insertion, { ...insertion, before: deletion.before, oldKey: deletion.key });
   }
