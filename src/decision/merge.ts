@@ -95,6 +95,7 @@ function mergeGroup(
     knewAgreed || standing === undefined || standing.system === system.system || isUnread(turn, link, standing, group);
   if (edit.by === 'user') forgetRewrites(turn, link, group);
   const values = agreesNow ? null : readGroup(turn, system, columns, row);
+  if (values !== null && !(values instanceof Inconvertible)) keepAgreed(turn, link, system, columns, row, values);
   if (edit.by === 'user' && isFirst && values !== null && !(values instanceof Inconvertible)) {
     // The usual edit: nobody stands against it, so that it agrees at once.
     setCanonical(turn, link, group, values, edit.setter(group));
@@ -120,6 +121,22 @@ function mergeGroup(
     return;
   }
   settleConflict(turn, link, member, group, values, incoming, edit);
+}
+
+/** Of a group that is merged as one, a value that the system shows in its own way (shortened, an alias) was not edited. */
+function keepAgreed(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  columns: readonly MappedColumn[],
+  row: Row,
+  values: Record<string, FieldValue>,
+): void {
+  for (const column of columns) {
+    const standing = link.canonical[column.field];
+    if (standing === undefined || columns.length === 1) continue;
+    if (agrees(turn, column, system.system, row[column.column] ?? null, standing)) values[column.field] = standing;
+  }
 }
 
 /** Nobody else has changed the field since this system agreed, even if its own earlier edit could not be taken. */

@@ -85,6 +85,20 @@ describe('the merge', () => {
     expect(talk.command('crm').set).toEqual({ crm_city: 'Bonn', crm_zip: '2' });
   });
 
+  it('but what a system shows in its own way was not edited with the rest of the group', () => {
+    const zip = { tooLong: 'truncate' as const, columnType: { kind: 'text' as const, maxLength: 3 } };
+    const talk = talkOf({}, { groups: { place: ['city', 'zip'] }, systems: { crm: {}, erp: { columns: { zip } } } });
+    talk.begin();
+    talk.insert('crm', 'company', crm('Bonn', '12345'));
+    talk.settle();
+    const [link] = talk.state.links();
+    const row = link!.members['erp']!.seen!;
+    expect(row).toMatchObject({ erp_zip: '123' });
+    talk.update('erp', 'company', null, { ...row, erp_city: 'Köln' });
+    expect(talk.state.links()).toMatchObject([{ canonical: { city: 'Köln', zip: '12345' } }]);
+    expect(talk.command('crm').set).toEqual({ crm_city: 'Köln' });
+  });
+
   it('a burst coalesces: one command in flight, then one more (I6)', () => {
     const talk = equal({});
     for (const city of ['a', 'b', 'c', 'd']) talk.update('crm', 'company', null, crm(city));
