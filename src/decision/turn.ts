@@ -28,9 +28,6 @@ export interface WorkItem {
 /** Events without a time of their own have the last one kept; it is kept no more often than this. */
 const TIME_STEP_MICROS = 60_000_000;
 
-/** A turn with one link makes fewer. */
-const FEW_OWNED = 8;
-
 /** More keys are asked for than wanted, since some links may have lost the entry in this turn. */
 const MAY_GO = 10;
 
@@ -68,9 +65,7 @@ export class Turn {
   /** What the state said of entries of links; it changes in a turn only where a link is removed. */
   private known: Map<string, { readonly keys: readonly string[]; readonly limit: number }> | null = null;
   /** Made by `own`. */
-  private owned: readonly object[] = NOTHING;
-  /** Those that became too many to be looked through. */
-  private ownedBefore: Set<object> | null = null;
+  private owned: Set<object> | null = null;
   private syncDraft: Mutable<SyncRecord>;
   /** `syncDraft` is a copy that may be set. */
   private syncOwned = false;
@@ -179,15 +174,9 @@ export class Turn {
 
   /** The same fields as an object that this turn may change: a copy, made the first time. */
   own<V>(fields: Readonly<Record<string, V>>): Record<string, V> {
-    if (this.owned.includes(fields) || this.ownedBefore?.has(fields) === true) return fields;
+    if (this.owned?.has(fields) === true) return fields;
     const copy = { ...fields };
-    if (this.owned.length >= FEW_OWNED) {
-      this.ownedBefore ??= new Set();
-      for (const one of this.owned) this.ownedBefore.add(one);
-      this.owned = [copy];
-    } else {
-      this.owned = this.owned.length === 0 ? [copy] : [...this.owned, copy];
-    }
+    (this.owned ??= new Set()).add(copy);
     return copy;
   }
 
