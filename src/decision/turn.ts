@@ -67,8 +67,7 @@ export class Turn {
   /** Made by `own`. */
   private owned: Set<object> | null = null;
   private syncDraft: Mutable<SyncRecord>;
-  /** `syncDraft` is a copy that may be set. */
-  private syncOwned = false;
+  /** `syncDraft` is a copy that may be set, and was. */
   private syncChanged = false;
 
   constructor(
@@ -91,10 +90,9 @@ export class Turn {
   }
 
   setSync(change: Partial<SyncRecord>): void {
-    if (!this.syncOwned) this.syncDraft = { ...this.syncDraft };
-    this.syncOwned = true;
-    Object.assign(this.syncDraft, change);
+    if (!this.syncChanged) this.syncDraft = { ...this.syncDraft };
     this.syncChanged = true;
+    Object.assign(this.syncDraft, change);
   }
 
   entity(name: string): EntityIndex {
