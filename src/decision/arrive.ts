@@ -76,14 +76,14 @@ function rename(turn: Turn, system: SystemIndex, arrival: Arrival, matches: read
   for (const match of matches) {
     const isLeft = (link: LinkDraft) =>
       shows(link, system.system, match) && link.members[system.system]!.ending?.transaction === arrival.transaction;
-    for (const link of related(turn, system.entity.name, match, isLeft, 1)) {
-      const member = link.members[system.system]!;
-      member.formerKeys = withKey(member.formerKeys, member.ending!.key);
-      member.transaction = arrival.transaction;
-      // Meanwhile another system may have deleted its record.
-      takeEdit(turn, link, system, member, arrival.key, arrival.row, { by: 'user', setter: () => arrival.setter });
-      return link;
-    }
+    const [link] = related(turn, system.entity.name, match, isLeft, 1);
+    if (link === undefined) continue;
+    const member = link.members[system.system]!;
+    member.formerKeys = withKey(member.formerKeys, member.ending!.key);
+    member.transaction = arrival.transaction;
+    // Meanwhile another system may have deleted its record.
+    takeEdit(turn, link, system, member, arrival.key, arrival.row, { by: 'user', setter: () => arrival.setter });
+    return link;
   }
   return null;
 }
