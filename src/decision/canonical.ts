@@ -4,7 +4,7 @@ import { release } from './holds.js';
 import type { GroupIndex, MappedColumn, SystemIndex } from './plan-index.js';
 import { agrees, imageOf, matchOfFields, matchOfRow } from './project.js';
 import { allSnapshotsEnded } from './gates.js';
-import type { Setter } from './state.js';
+import { NEVER_MET, type Setter } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 
 /**
@@ -64,7 +64,7 @@ function noteSetter(member: MemberDraft, group: GroupIndex, setter: Setter | und
   member.inFlight = { ...command, setters: { ...command.setters, [group.name]: setter } };
 }
 
-/** Writes down whether a column now agrees with the canonical; `met` is the value at which it did so until now. */
+/** Writes down whether a column now agrees with the canonical; `met` is the value at which it did so until now, if ever. */
 export function noteAgreement(
   turn: Turn,
   link: LinkDraft,
@@ -82,7 +82,7 @@ export function noteAgreement(
     turn.changed(link);
   } else if (!differed) {
     const agreed = turn.own(member.agreed);
-    agreed[field] = met ?? null;
+    agreed[field] = met === undefined ? NEVER_MET : met;
     member.agreed = agreed;
     turn.changed(link);
   }

@@ -2,7 +2,8 @@ import type { FieldValue } from './events.js';
 import type { DecisionOutput } from './outputs.js';
 import type { Verdict } from './conflict.js';
 import type { GroupIndex } from './plan-index.js';
-import type { Setter } from './state.js';
+import { sameValue } from './project.js';
+import { NEVER_MET, type Setter } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
 
 type Side = DecisionOutput['fields'][number]['sides'][number];
@@ -25,7 +26,7 @@ export function tellConflict(
   const agreed = link.members[incoming.system]?.agreed ?? {};
   const fields = Object.keys(values).map((field) => ({
     field,
-    agreed: agreed[field] ?? null,
+    agreed: sameValue(agreed[field], NEVER_MET) ? null : (agreed[field] ?? null),
     sides: [
       ...(standing === undefined ? [] : [side(link, standing, link.canonical[field] ?? null)]),
       side(link, incoming, values[field]!),

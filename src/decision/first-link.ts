@@ -75,7 +75,7 @@ export function mergeFirst(
 ): void {
   const row = member.seen!;
   const concerned = fields === null ? system.columns : system.columns.filter(({ field }) => fields.has(field));
-  for (const column of concerned) noteAgreement(turn, link, member, system, column, row, null);
+  for (const column of concerned) noteAgreement(turn, link, member, system, column, row, undefined);
   for (const group of system.entity.groups.values()) {
     const columns = concerned.filter(
       (column) => column.group === group && (column.read || link.canonical[column.field] === undefined),

@@ -91,7 +91,7 @@ function refreshAgreement(turn: Turn, link: LinkDraft): void {
     const system = entity.systems.get(name);
     const image = imageOf(member);
     if (system === undefined || image === null) continue;
-    for (const column of system.columns) noteAgreement(turn, link, member, system, column, image, null);
+    for (const column of system.columns) noteAgreement(turn, link, member, system, column, image, undefined);
     for (const group of entity.groups.values()) releaseSettled(turn, link, member, group);
   }
 }

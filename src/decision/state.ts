@@ -62,6 +62,9 @@ export interface Deletion {
   readonly timeMicros: number | null;
 }
 
+/** In `agreed`: the two never met. No null, which is a value that two can meet at. */
+export const NEVER_MET: FieldValue = Object.freeze({ link: '' });
+
 /** A link's place for one system. */
 export interface Member {
   /** Key of the record there; null while it has none. */
@@ -70,7 +73,7 @@ export interface Member {
   readonly seen: Row | null;
   /** Rises whenever `seen` moves. */
   readonly moves: number;
-  /** Per mapped field where `seen` and the projection differ: the value at which they last met. */
+  /** Per mapped field where `seen` and the projection differ: the value at which they last met, or `NEVER_MET`. */
   readonly agreed: Readonly<Record<string, FieldValue>>;
   /** Match values that `seen` shows. */
   readonly match: readonly string[];

@@ -283,6 +283,18 @@ describe('a first link of two existing records', () => {
     expect(decisions(outputs)).toMatchObject([{ decision: 'first-link', group: 'city', winner: 'web' }]);
   });
 
+  it('an edit made before the two met is none that had seen what the other side cleared since (I10)', () => {
+    const talk = talkOf({ first: 'leading' });
+    talk.snapshot('erp', 'company', [erp('Ulm')]);
+    talk.snapshot('crm', 'company', [crm('Bonn')]);
+    talk.update('erp', 'company', null, erp(null));
+    const outputs = talk.update('crm', 'company', null, crm('Köln'));
+    expect(decisions(outputs)).toMatchObject([
+      { decision: 'conflict', group: 'city', winner: 'erp', fields: [{ agreed: null }] },
+    ]);
+    expect(talk.link('crm', 'company', 'c').canonical['city']).toBeNull();
+  });
+
   it('newest by a mapped updated-date', () => {
     const talk = talkOf(
       { first: 'newest' },
