@@ -1,4 +1,5 @@
 import type { Row } from '../model/value.js';
+import { sameTexts } from './entries.js';
 import type { FieldValue } from './events.js';
 import { release } from './holds.js';
 import type { GroupIndex, MappedColumn, SystemIndex } from './plan-index.js';
@@ -188,8 +189,4 @@ export function refreshShown(turn: Turn, link: LinkDraft, system: SystemIndex, m
 
 export function queueMatches(turn: Turn, entity: string, ...values: readonly (readonly string[])[]): void {
   for (const matches of values) for (const match of matches) turn.queue({ what: 'match', entity, match });
-}
-
-function sameTexts(left: readonly string[], right: readonly string[]): boolean {
-  return left.length === right.length && left.every((text, at) => text === right[at]);
 }

@@ -105,7 +105,8 @@ function isReference(value: unknown): boolean {
   return typeof value === 'object' && value !== null;
 }
 
-function sameTexts(left: readonly string[], right: readonly string[]): boolean {
+/** The same texts in the same order: of match values, of keys. */
+export function sameTexts(left: readonly string[], right: readonly string[]): boolean {
   if (left === right) return true;
   if (left.length !== right.length) return false;
   for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
