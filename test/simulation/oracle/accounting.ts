@@ -234,7 +234,7 @@ class Accounts {
     const violations: Violation[] = [];
     const reusedFrom = this.nextOfKey(deletion);
     for (const [link, since] of this.final.linksOfRecord.get(name) ?? []) {
-      if (since > reusedFrom) continue;
+      if (since > reusedFrom || this.hadKeyBefore(deletion, link, since)) continue;
       const canonical = this.final.links.get(link);
       if (!canonical?.fields || this.isBackUnder(deletion) || this.wasRenamed(deletion, canonical)) continue;
       for (const [other, otherKey] of Object.entries(canonical.keys)) {
@@ -258,6 +258,23 @@ class Accounts {
         later.system === system && later.entity === entity && later.key === key && this.isLater(later, deletion),
     );
     return next?.order ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** The link's own record had the key before the deleted one got it, which another link has named since. */
+  private hadKeyBefore(deletion: RecordChange, link: string, since: number): boolean {
+    const { system, entity, key } = deletion;
+    const got = this.changes.findLast(
+      (change) =>
+        change.system === system &&
+        change.entity === entity &&
+        change.key === key &&
+        (change.oldKey !== null || (change.before === null && change.after !== null)) &&
+        this.isLater(deletion, change),
+    );
+    if (got === undefined || since > got.order) return false;
+    return [...this.final.linksOfRecord.get(recordName(system, entity.name, key))!].some(
+      ([other, first]) => first > got.order && lastOf(this.final, other) !== lastOf(this.final, link),
+    );
   }
 
   private isDeletionDecided({ system, entity, key }: RecordChange): boolean {
