@@ -51,7 +51,8 @@ function summary(counts: ReturnType<typeof countFindings>): string {
 function failure(place: string, what: string, error: unknown): PlacedFinding {
   const { code, message, hint, causes } = describeError(error);
   const because = causes.length === 0 ? '' : ` (${causes.join('; ')})`;
-  return { place, severity: 'error', check: what, message: `${code} ${message}${because} ${hint}`, statement: null };
+  const text = /[.!?]$/.test(`${message}${because}`) ? `${message}${because}` : `${message}${because}.`;
+  return { place, severity: 'error', check: what, message: `${code} ${text} ${hint}`, statement: null };
 }
 
 function good(place: string, what: string, message: string): PlacedFinding {
@@ -86,16 +87,13 @@ function isAboutTable(error: unknown): boolean {
   return error instanceof DuologError && /^(TABLE|COLUMN)_/.test(error.code);
 }
 
-/** Compiles what can be; while a table is missing, what refers to it would only look wrong and is not told. */
+/** Compiles what can be; while a table is missing, only what is wrong whatever the tables are is told. */
 function compile(
   loaded: LoadedConfiguration,
   described: readonly Described[],
 ): { readonly plans: readonly SyncPlan[]; readonly findings: readonly PlacedFinding[] } {
   const shapes = described.flatMap((one) => one.shapes);
   const compiled = compilePlans(loaded.configuration, shapes);
-  if (shapes.length < tablesNeeded(loaded.configuration).length) {
-    return { plans: compiled.ok ? compiled.plans : compiled.partial, findings: [] };
-  }
   const finding =
     (severity: 'error' | 'warning') =>
     (problem: Problem): PlacedFinding => ({
@@ -105,6 +103,11 @@ function compile(
       message: problemText(loaded.locate(problem)),
       statement: null,
     });
+  if (shapes.length < tablesNeeded(loaded.configuration).length) {
+    const known = compilePlans(loaded.configuration, null);
+    const problems = known.ok ? [] : known.problems;
+    return { plans: compiled.ok ? compiled.plans : compiled.partial, findings: problems.map(finding('error')) };
+  }
   const warnings = compiled.warnings.map(finding('warning'));
   if (compiled.ok) warnings.push(...matchFindings(loaded, compiled.plans));
   if (!compiled.ok)

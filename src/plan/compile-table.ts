@@ -7,17 +7,27 @@ import { columnConstant, fieldConstant, type Constant } from './constants.js';
 import type { Findings } from './findings.js';
 import type { ColumnPlan, DeletePolicy, EntitySystemPlan, FieldPlan } from './plan.js';
 
-/** One entity's table in one system: configuration and catalogue put together. */
-export interface TableContext {
+/** One entity in one system, as the configuration has it. */
+export interface SystemContext {
   readonly entity: string;
   readonly system: string;
-  readonly shape: TableShape;
   readonly fields: readonly FieldPlan[];
   readonly configured: EntitySystemConfiguration;
   readonly delete: EntityConfiguration['delete'];
   /** Of the entity. */
   readonly entityPath: Path;
   readonly findings: Findings;
+}
+
+/** The same with its table: configuration and catalogue put together. */
+export interface TableContext extends SystemContext {
+  readonly shape: TableShape;
+}
+
+/** What is wrong whatever the table is like. */
+export function checkWithoutTable(context: SystemContext): void {
+  for (const name of Object.keys(context.configured.map)) fieldOf(context, name);
+  deletePolicy(context, context.configured.softDelete !== undefined);
 }
 
 export function compileTable(context: TableContext): EntitySystemPlan {
@@ -47,7 +57,7 @@ export function compileTable(context: TableContext): EntitySystemPlan {
   };
 }
 
-function systemPath(context: TableContext, ...more: Path): Path {
+function systemPath(context: SystemContext, ...more: Path): Path {
   return [...context.entityPath, 'systems', context.system, ...more];
 }
 
@@ -60,17 +70,23 @@ function findColumn(context: TableContext, column: string, path: Path): Column |
   return null;
 }
 
+/** The field of that name, or null with a problem noted. */
+function fieldOf(context: SystemContext, name: string): FieldPlan | null {
+  const found = context.fields.find((candidate) => candidate.name === name);
+  if (found !== undefined) return found;
+  const names = context.fields.map((candidate) => candidate.name);
+  const path = systemPath(context, 'map', name);
+  context.findings.problem(path, `the entity ${context.entity} has no field ${name}`, didYouMean(name, names));
+  return null;
+}
+
 function compileColumns(context: TableContext): readonly ColumnPlan[] {
   const plans: ColumnPlan[] = [];
   const writers = new Map<string, string>();
   for (const [name, mapping] of Object.entries(context.configured.map)) {
     const path = systemPath(context, 'map', name);
-    const field = context.fields.find((candidate) => candidate.name === name);
-    if (field === undefined) {
-      const names = context.fields.map((candidate) => candidate.name);
-      context.findings.problem(path, `the entity ${context.entity} has no field ${name}`, didYouMean(name, names));
-      continue;
-    }
+    const field = fieldOf(context, name);
+    if (field === null) continue;
     const column = findColumn(context, mapping.column, path);
     if (column === null) continue;
     const plan = compileColumn(context, field, column, mapping, path);
@@ -201,7 +217,7 @@ function compileSoftDelete(context: TableContext, columns: readonly ColumnPlan[]
   return { column: softDelete.column, deleted, present };
 }
 
-function deletePolicy(context: TableContext, hasFlag: boolean): DeletePolicy {
+function deletePolicy(context: SystemContext, hasFlag: boolean): DeletePolicy {
   const { configured, entityPath, findings, system } = context;
   if (!configured.write) return 'never';
   const path = [...entityPath, 'delete'];

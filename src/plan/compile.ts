@@ -3,7 +3,7 @@ import type { EntityConfiguration, SyncConfiguration } from '../config/sync-sche
 import type { Path, Problem } from '../config/problems.js';
 import type { TableShape } from '../model/table.js';
 import { compileConflict, compileFields, compileMatch, type RuleContext } from './compile-rules.js';
-import { compileTable } from './compile-table.js';
+import { checkWithoutTable, compileTable } from './compile-table.js';
 import { Findings } from './findings.js';
 import { fingerprintOf, fingerprintParts } from './fingerprint.js';
 import type { EntityPlan, EntitySystemPlan, FieldPlan, SyncPlan } from './plan.js';
@@ -37,8 +37,11 @@ export function tablesNeeded(configuration: Configuration): readonly TableNeed[]
   );
 }
 
-/** Puts the configuration and the catalogues together. Pure: the same input gives the same plans. */
-export function compilePlans(configuration: Configuration, shapes: readonly TableShape[]): Compiled {
+/**
+ * Puts the configuration and the catalogues together. Pure: the same input gives the same plans. `shapes` null: while
+ * nothing is known of the tables, only what is wrong whatever they are; the plans have none.
+ */
+export function compilePlans(configuration: Configuration, shapes: readonly TableShape[] | null): Compiled {
   const findings = new Findings();
   checkSharedTables(configuration, findings);
   const plans = Object.entries(configuration.syncs).map(([name, sync]) =>
@@ -66,14 +69,14 @@ function compileSync(
   prefix: string,
   name: string,
   sync: SyncConfiguration,
-  shapes: readonly TableShape[],
+  shapes: readonly TableShape[] | null,
   findings: Findings,
 ): SyncPlan {
   const path = ['syncs', name];
   const unlinked = Object.entries(sync.entities).map(([entity, configured]) =>
     compileEntity(entity, configured, shapes, [...path, 'entities', entity], findings),
   );
-  const used = [...new Set(unlinked.flatMap((entity) => Object.keys(entity.systems)))];
+  const used = [...new Set(Object.values(sync.entities).flatMap((entity) => Object.keys(entity.systems)))];
   checkLeading(sync.leading, used, [...path, 'leading'], findings);
   const plan = {
     name,
@@ -96,29 +99,24 @@ function checkLeading(leading: readonly string[], used: readonly string[], path:
 function compileEntity(
   name: string,
   entity: EntityConfiguration,
-  shapes: readonly TableShape[],
+  shapes: readonly TableShape[] | null,
   path: Path,
   findings: Findings,
 ): EntityPlan {
   const fields = compileFields(entity, path, findings);
   const systems: Record<string, EntitySystemPlan> = {};
   for (const [system, configured] of Object.entries(entity.systems)) {
+    const context = { entity: name, system, fields, configured, delete: entity.delete, entityPath: path, findings };
+    if (shapes === null) {
+      checkWithoutTable(context);
+      continue;
+    }
     const shape = shapes.find((candidate) => candidate.entity === name && candidate.system === system);
     if (shape === undefined) {
       findings.problem([...path, 'systems', system, 'table'], `the table ${configured.table} is not in ${system}`);
       continue;
     }
-    const context = {
-      entity: name,
-      system,
-      shape,
-      fields,
-      configured,
-      delete: entity.delete,
-      entityPath: path,
-      findings,
-    };
-    systems[system] = compileTable(context);
+    systems[system] = compileTable({ ...context, shape });
   }
   const rules: RuleContext = { entity, fields, path, findings };
   checkSources(entity, fields, systems, path, findings);
@@ -135,7 +133,7 @@ function checkSources(
   findings: Findings,
 ): void {
   const columns = Object.values(systems).flatMap((table) => table.columns);
-  if (Object.keys(systems).length === 0) findings.problem([...path, 'systems'], 'names no system');
+  if (Object.keys(entity.systems).length === 0) findings.problem([...path, 'systems'], 'names no system');
   for (const field of fields) {
     const compiled = columns.filter((column) => column.field === field.name);
     const mapped = Object.values(entity.systems).filter(({ map }) => map[field.name] !== undefined);
