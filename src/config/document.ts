@@ -27,14 +27,11 @@ export function parseConfigurationText(
     file,
     ...place(offsetOf(document, problem.path)),
   });
-  const syntax = document.errors.map((error) => ({
-    path: [],
-    message: error.message.replace(/\.$/, ''),
-    suggestion: null,
-    file,
-    ...place(error.pos[0]),
-  }));
-  if (syntax.length > 0) return { value: undefined, problems: syntax, locate };
+  const [error] = document.errors;
+  if (error !== undefined) {
+    const problem = { path: [], ...syntaxProblem(error.message), file, ...place(error.pos[0]) };
+    return { value: undefined, problems: [problem], locate };
+  }
   const missing = substituteVariables(document, environment).map(locate);
   try {
     return { value: document.toJS({ maxAliasCount: 100 }), problems: missing, locate };
@@ -42,6 +39,15 @@ export function parseConfigurationText(
     const problem = { path: [], message: 'its aliases are missing, circular or too many', suggestion: null };
     return { value: undefined, problems: [locate(problem)], locate };
   }
+}
+
+/** The first error alone, as all others may follow from it; without the file's own text, which may be a secret. */
+function syntaxProblem(text: string): Pick<Problem, 'message' | 'suggestion'> {
+  const unquoted = text.startsWith('Unexpected flow-map-start');
+  return {
+    message: text.replace(/: ".*$/s, '').replace(/\.$/, ''),
+    suggestion: unquoted ? 'Within { } and [ ] a variable is put in quotes: "${NAME}".' : null,
+  };
 }
 
 /** Where the path's last part begins, or as much of the path as the file has. A missing key is where its map is. */

@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { DuologError } from '../errors/duolog-error.js';
 import { parseConfigurationText } from './document.js';
-import { configurationError, didYouMean, type LocatedProblem, type Path, type Problem } from './problems.js';
+import { configurationError, didYouMean, pathText, type LocatedProblem, type Path, type Problem } from './problems.js';
 import { configurationSchema, type Configuration, type TlsConfiguration } from './schema.js';
 
 /** A configuration that fits the schema, and the way from a path to its place in the file for later checks. */
@@ -36,11 +36,14 @@ export function checkConfiguration(text: string, file: string, environment: Envi
   const parsed = parseConfigurationText(text, file, environment);
   if (parsed.value === undefined) throw configurationError(parsed.problems);
   const result = configurationSchema.safeParse(parsed.value, { error: explain });
+  const found = result.success
+    ? meaningProblems(result.data)
+    : result.error.issues.flatMap((issue) => toProblems(issue));
+  // A value that lacks its variable is nothing to complain about further.
+  const lacking = new Set(parsed.problems.map(({ path }) => pathText(path)));
   const problems = [
     ...parsed.problems,
-    ...(result.success ? meaningProblems(result.data) : result.error.issues.flatMap((issue) => toProblems(issue))).map(
-      parsed.locate,
-    ),
+    ...found.filter(({ path }) => !lacking.has(pathText(path))).map((problem) => parsed.locate(problem)),
   ];
   problems.sort((left, right) => (left.line ?? 0) - (right.line ?? 0) || (left.column ?? 0) - (right.column ?? 0));
   if (problems.length > 0 || !result.success) throw configurationError(problems);

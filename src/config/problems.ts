@@ -35,7 +35,10 @@ export function pathText(path: Path): string {
 export function problemText(problem: LocatedProblem): string {
   const place = problem.line === null ? problem.file : `${problem.file}:${problem.line}:${problem.column}`;
   const suggestion = problem.suggestion === null ? '' : ` ${problem.suggestion}`;
-  return redactSecrets(`${place} ${pathText(problem.path)}: ${problem.message}.${suggestion}`);
+  const path = pathText(problem.path);
+  // A colon behind the name of a secret would make what follows look like its value.
+  const colon = redactSecrets(`${path}: x`).endsWith('x') ? ':' : ' -';
+  return redactSecrets(`${place} ${path}${colon} ${problem.message}.${suggestion}`);
 }
 
 /** All problems at once, as one error; the list itself is the error's `cause`. */

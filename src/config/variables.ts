@@ -28,10 +28,15 @@ export function substituteVariables(
         });
         return whole;
       });
-      node.value = node.type === Scalar.PLAIN ? plainValue(substituted) : substituted;
+      node.value = node.type === Scalar.PLAIN && !isLogin(ancestors.at(-1)) ? plainValue(substituted) : substituted;
     },
   });
   return problems;
+}
+
+/** A login is a text, whatever it looks like. */
+function isLogin(parent: Document | Node | Pair | undefined): boolean {
+  return parent !== undefined && 'key' in parent && /^(username|password)$/.test(String(parent.key));
 }
 
 /** An unquoted value keeps YAML's meaning of numbers and booleans after the substitution. */

@@ -77,6 +77,44 @@ describe('the configuration file', () => {
     );
   });
 
+  it('says of a value whose variable is missing nothing but that', () => {
+    const message = errorOf(
+      small.replace('http://registry', () => '"${REGISTRY}"'),
+      { ERP_URL: 'x' },
+    );
+    expect(message).toContain('The configuration has one problem');
+    expect(message).toContain('the environment variable REGISTRY is not set');
+  });
+
+  it.each(['1.50', 'true', '007', 'a: {b'])('takes the password %s for a text', (password) => {
+    const block = small.replace(
+      /^kafka: .*$/m,
+      () => `kafka:
+  brokers: a:9092
+  schemaRegistry:
+    url: http://registry
+    username: \${USER}
+    password: \${PASSWORD}`,
+    );
+    const { configuration } = checkConfiguration(block, file, { ERP_URL: 'x', USER: '12', PASSWORD: password });
+    expect(configuration.kafka.schemaRegistry).toMatchObject({ username: '12', password });
+  });
+
+  it('says of a password what is wrong with it', () => {
+    const login = '{ url: "http://registry", username: me, password: "${PASSWORD}" }';
+    const message = errorOf(small.replace('http://registry', () => login));
+    expect(message).toContain('kafka.schemaRegistry.password - the environment variable PASSWORD is not set');
+  });
+
+  it('says the first mistake in the YAML alone, and nothing of the file', () => {
+    const message = errorOf(`a: { url: \${URL}, password: hunter2 }\n${small}`);
+    expect(message).toContain('one problem');
+    expect(message).toMatch(/duolog\.yaml:1:12 .*flow-map-start.*a variable is put in quotes: "\$\{NAME\}"/);
+    const key = errorOf(`- hunter2\n${small}`);
+    expect(key).toContain('duolog.yaml:');
+    expect(message + key).not.toContain('hunter');
+  });
+
   it('reports several problems at once, with line, column, path and suggestion', () => {
     const broken = small
       .replace('kafka:', 'prefx: x\nkafka:')
