@@ -293,32 +293,6 @@ describe('configuration and catalogues compiled', () => {
     expect(problemsOf(change(base))).toMatch(expected);
   });
 
-  it('says what is wrong whatever the tables are, while a system is away', () => {
-    const known = (text: string) => {
-      const compiled = compilePlans(checkConfiguration(text, 'f', {}).configuration, null);
-      return compiled.ok ? [] : compiled.problems.map(({ path, message }) => `${pathText(path)}: ${message}`);
-    };
-    expect(known(base)).toEqual([]);
-    const broken = base
-      .replace('reference(company)', 'reference(compny)')
-      .replace('{ credit: { lead: erp } }', '{ credti: { lead: erp } }')
-      .replace('softDelete: { column: comp_deleted, deleted: 1, present: 0 }', '')
-      .replace('vat: comp_vat', 'vatt: comp_vat')
-      .replace('erp: never }', 'epr: never }');
-    expect(known(broken).join('\n')).toMatch(
-      new RegExp(
-        [
-          'company\\.systems\\.crm\\.map\\.vatt: the entity company has no field vatt',
-          'company\\.systems\\.crm: delete is soft for crm, but softDelete is missing',
-          'company\\.delete: says nothing of erp',
-          'company\\.delete\\.epr: the entity has no system epr',
-          'conflict\\.fields\\.credti: there is no field or group credti',
-          'person\\.fields\\.company: the sync has no entity compny',
-        ].join('[\\s\\S]*'),
-      ),
-    );
-  });
-
   it('refuses a reference to a key of two columns', () => {
     const composite = [
       ...shapes.filter((each) => !(each.system === 'erp' && each.entity === 'company')),
