@@ -16,7 +16,7 @@ import { unmatchedTables } from '../plan/unmatched.js';
 import { topicSpecs } from '../tasks/topic-specs.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { countFindings, printFindings, type PlacedFinding } from './findings.js';
-import { describeError, type Output } from './output.js';
+import { describeError, inOneLine, type Output } from './output.js';
 import { referencesTo, withSystems, type OpenedSystem } from './systems.js';
 
 /** `duolog check`: everything that a run needs, looked at without changing anything. */
@@ -51,8 +51,8 @@ function summary(counts: ReturnType<typeof countFindings>): string {
 function failure(place: string, what: string, error: unknown): PlacedFinding {
   const { code, message, hint, causes } = describeError(error);
   const because = causes.length === 0 ? '' : ` (${causes.join('; ')})`;
-  const text = /[.!?]$/.test(`${message}${because}`) ? `${message}${because}` : `${message}${because}.`;
-  return { place, severity: 'error', check: what, message: `${code} ${text} ${hint}`, statement: null };
+  const text = inOneLine({ message: `${code} ${message}${because}`, hint });
+  return { place, severity: 'error', check: what, message: text, statement: null };
 }
 
 function good(place: string, what: string, message: string): PlacedFinding {

@@ -72,6 +72,11 @@ function causesOf(error: Error): readonly string[] {
   return messages;
 }
 
+/** What an error says and what to do about it, in one line: a server's own words often end without a full stop. */
+export function inOneLine({ message, hint }: Pick<DescribedError, 'message' | 'hint'>): string {
+  return `${message}${/[.!?]$/.test(message) ? '' : '.'} ${hint}`;
+}
+
 function errorText(error: DescribedError, paint: Paint): string {
   const causes = error.causes.map((cause) => `\n  because: ${cause}`).join('');
   return `${paint('red', error.code)} ${error.message}${causes}\n  ${paint('dim', 'What to do:')} ${error.hint}`;

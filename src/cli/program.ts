@@ -58,17 +58,20 @@ export function createProgram(wrap: Wrap): Command {
     .showSuggestionAfterError()
     .addHelpText('after', EXIT_HELP);
   add(program, 'run', 'Keep the systems in agreement until told to stop.')
-    .option('--roles <roles>', 'only these tasks, of source, stream and sink, with commas', parseRoles, ROLES)
     .addOption(
-      new Option('--observe', 'look only: read both sides, say what would be done, write to no system')
+      new Option('--roles <roles>', 'only these tasks, of source, stream and sink, with commas')
+        .argParser(parseRoles)
+        .default(ROLES, 'all'),
+    )
+    .addOption(
+      new Option('--observe', 'look only: read both sides, say what would be done, write to no table')
         .default(false)
         .conflicts('roles'),
     )
-    .option(
-      '--list <count>',
-      'with --observe: most records of a kind to list (20, with --json 10000)',
-      parseCount,
-      null,
+    .addOption(
+      new Option('--list <count>', 'with --observe: most records of a kind to list')
+        .argParser(parseCount)
+        .default(null, '20, with --json 10000'),
     )
     .action(wrap<RunOptions>(async (options, output) => (await import('./run.js')).run(options, output)));
   add(program, 'check', 'Look whether everything that a run needs is right, and say what would mend it.').action(

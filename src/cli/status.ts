@@ -4,7 +4,7 @@ import { DuologError } from '../errors/duolog-error.js';
 import type { DuologStatus } from '../runtime.js';
 import type { PendingRequest } from '../tasks/resync/pending-requests.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
-import { describeError, type Output } from './output.js';
+import { describeError, inOneLine, type Output } from './output.js';
 
 export interface StatusOptions {
   readonly config: string;
@@ -83,14 +83,14 @@ function print(shown: ShownStatus, output: Output): void {
   output.line(paint('bold', `prefix ${shown.prefix}`));
   const { waitingFor } = shown;
   if (waitingFor !== null) {
-    output.line(`  starting, waits: ${paint('red', waitingFor.code)} ${waitingFor.message} ${waitingFor.hint}`);
+    output.line(`  starting, waits: ${paint('red', waitingFor.code)} ${inOneLine(waitingFor)}`);
   }
   const width = Math.max(0, ...shown.tasks.map(({ name }) => name.length));
   for (const { name, phase, restarts, error } of shown.tasks) {
     const colour = phase === 'running' ? 'green' : phase === 'failed' ? 'red' : 'yellow';
     const again = restarts === 0 ? '' : `, ${restarts} ${restarts === 1 ? 'restart' : 'restarts'}`;
     output.line(`  ${name.padEnd(width)}  ${paint(colour, phase)}${again}`);
-    if (error !== null) output.line(`    ${paint('red', error.code)} ${error.message} ${error.hint}`);
+    if (error !== null) output.line(`    ${paint('red', error.code)} ${inOneLine(error)}`);
   }
   for (const [system, source] of Object.entries(shown.sources)) output.line(`  ${system}: ${sourceText(source)}`);
   for (const { system, entities, askedAtMicros } of shown.requests ?? []) {

@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { printFindings } from '../../src/cli/findings.js';
-import { createOutput, type Output } from '../../src/cli/output.js';
+import { createOutput, inOneLine, type Output } from '../../src/cli/output.js';
 import { readiness } from '../../src/cli/readiness.js';
 import { stopSignals } from '../../src/cli/signals.js';
 import { DuologError } from '../../src/errors/duolog-error.js';
@@ -44,6 +44,11 @@ describe('what a command prints', () => {
     json.output.error(error);
     expect(JSON.parse(json.out())).toMatchObject({ error: { code: 'SOURCE_UNREACHABLE', hint: 'Start it.' } });
     expect(json.error()).toBe('');
+  });
+
+  it('keeps what an error says apart from what to do', () => {
+    expect(inOneLine({ message: 'connect ECONNREFUSED', hint: 'Start it.' })).toBe('connect ECONNREFUSED. Start it.');
+    expect(inOneLine({ message: 'It is gone.', hint: 'Start it.' })).toBe('It is gone. Start it.');
   });
 
   it('shows findings by place, each with the statement that mends it', () => {
