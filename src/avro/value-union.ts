@@ -1,6 +1,6 @@
 import avro, { type Schema, type Type } from 'avsc';
-import { int64, type Value } from '../model/value.js';
 import { decimalBytes, decimalText } from './decimal.js';
+import { doubleValue, isSmall, readInteger, writeBigInteger, type Cursor } from './integers.js';
 
 /**
  * Reads and writes the unions of our schemas directly as `Value`s, with the branch found by the value's own form:
@@ -17,9 +17,7 @@ import { decimalBytes, decimalText } from './decimal.js';
  */
 
 /** What avsc's generated code calls; not part of its declared types, so the version of avsc is pinned. */
-interface Tap {
-  buf: Buffer;
-  pos: number;
+interface Tap extends Cursor {
   readLong(): number;
   writeLong(value: number): void;
   readDouble(): number;
@@ -40,10 +38,6 @@ interface BranchType extends Type {
 type BranchKind = 'null' | 'boolean' | 'integer' | 'double' | 'bytes' | 'decimal' | 'string' | 'complex';
 
 const NONE = -1;
-/** The high 28 bits below this make a half that a number holds exactly. */
-const EXACT_HIGH = 2 ** 26;
-/** avsc's writeLong doubles in a number: exact below this. */
-const EXACT_DOUBLE = 2 ** 52;
 
 /** One for each union in a schema: give it to avsc as the `typeHook`. */
 export function valueUnionHook(): (schema: Schema, options: unknown) => Type | undefined {
@@ -154,8 +148,8 @@ class ValueUnion extends avro.types.LogicalType {
     const { integer, double } = this.indexOf;
     if (integer !== NONE && Number.isSafeInteger(value)) {
       tap.writeLong(integer);
-      if (value >= EXACT_DOUBLE || value <= -EXACT_DOUBLE) return writeBigInteger(tap, BigInt(value));
-      return tap.writeLong(value);
+      if (isSmall(value)) return tap.writeLong(value);
+      return writeBigInteger(tap, BigInt(value));
     }
     this.branch(tap, double, value);
     tap.writeDouble(value);
@@ -210,52 +204,4 @@ function branchKind(branch: unknown, type: BranchType): BranchKind {
       if (/^(record|array|map)$/.test(type.typeName)) return 'complex';
       throw new Error(`a union of our schemas cannot have the branch ${type.typeName}`);
   }
-}
-
-/** A double in its value's form. */
-function doubleValue(value: number): Value {
-  if (Number.isFinite(value)) return value === 0 ? 0 : value;
-  return String(value);
-}
-
-/** Zigzag varint: by number arithmetic while that is exact, which covers all times and nearly all keys, else by bigint. */
-function readInteger(tap: Tap): number | bigint {
-  const { buf } = tap;
-  let at = tap.pos;
-  let low = 0;
-  let high = 0;
-  for (let shift = 0; shift < 56; shift += 7) {
-    const byte = buf[at++]!;
-    if (shift < 28) low |= (byte & 0x7f) << shift;
-    else high |= (byte & 0x7f) << (shift - 28);
-    if (byte < 0x80) {
-      if (high >= EXACT_HIGH) break;
-      tap.pos = at;
-      const half = high * 0x8000000 + (low >>> 1);
-      return low & 1 ? -half - 1 : half;
-    }
-  }
-  return readBigInteger(tap);
-}
-
-function readBigInteger(tap: Tap): number | bigint {
-  let shift = 0n;
-  let raw = 0n;
-  for (;;) {
-    const byte = tap.buf[tap.pos++];
-    if (byte === undefined) throw new Error('truncated integer');
-    raw |= BigInt(byte & 0x7f) << shift;
-    if (byte < 0x80) break;
-    shift += 7n;
-  }
-  return int64((raw >> 1n) ^ -(raw & 1n));
-}
-
-function writeBigInteger(tap: Tap, value: bigint): void {
-  let rest = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
-  while (rest > 0x7fn) {
-    tap.buf[tap.pos++] = Number(rest & 0x7fn) | 0x80;
-    rest >>= 7n;
-  }
-  tap.buf[tap.pos++] = Number(rest);
 }

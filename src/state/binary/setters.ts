@@ -47,10 +47,10 @@ export class SetterForm {
         to.again(start, end);
       } else {
         last = setter;
-        start = to.at;
+        start = to.pos;
         to.byte(2);
         this.write(to, setter);
-        end = to.at;
+        end = to.pos;
       }
     }
   }
@@ -64,16 +64,16 @@ export class SetterForm {
     let end = 0;
     for (const group of groups) {
       if (last !== null && isRepeated(from, start, end)) {
-        from.at += end - start;
+        from.pos += end - start;
       } else {
-        const { at } = from;
+        const { pos } = from;
         if (from.long() === 0) {
           missing = true;
           continue;
         }
-        start = at;
+        start = pos;
         last = this.read(from);
-        end = from.at;
+        end = from.pos;
       }
       set[group] = last;
     }
@@ -104,8 +104,8 @@ export class SetterForm {
 
 /** The bytes from here on are those between `start` and `end`. */
 function isRepeated(from: BinaryReader, start: number, end: number): boolean {
-  const { bytes, at } = from;
-  for (let each = start; each < end; each++) if (bytes[each] !== bytes[at + each - start]) return false;
+  const { buf, pos } = from;
+  for (let each = start; each < end; each++) if (buf[each] !== buf[pos + each - start]) return false;
   return true;
 }
 

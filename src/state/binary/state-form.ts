@@ -42,7 +42,7 @@ export class StateForm {
     writer.byte(2);
     forms[place]!.write(writer, link);
     for (let each = place + 1; each < forms.length; each++) writer.byte(0);
-    return writer.at <= buffer.length ? writer.at : buffer.length - writer.at;
+    return writer.pos <= buffer.length ? writer.pos : buffer.length - writer.pos;
   }
 
   /** Null for what is no link, or is of another schema. @throws DuologError MESSAGE_UNREADABLE. */
@@ -54,7 +54,7 @@ export class StateForm {
       if (reader.long() !== 0) return null;
       let link: LinkRecord | null = null;
       for (const form of forms) if (reader.long() !== 0) link = form.read(reader);
-      if (link === null || reader.at !== message.length) throw new Error(`ends at byte ${reader.at}`);
+      if (link === null || reader.pos !== message.length) throw new Error(`ends at byte ${reader.pos}`);
       return link;
     } catch (cause) {
       throw new DuologError('MESSAGE_UNREADABLE', 'A message does not fit the schema it names.', { cause });

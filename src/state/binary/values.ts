@@ -1,4 +1,5 @@
 import { decimalBytes, decimalText } from '../../avro/decimal.js';
+import { doubleValue } from '../../avro/integers.js';
 import type { AvroLogical, AvroSchema } from '../../avro/schema.js';
 import type { FieldValue } from '../../decision/events.js';
 import type { BinaryReader, BinaryWriter } from './bytes.js';
@@ -130,15 +131,10 @@ function named(branch: string): Named {
   return branch.endsWith('.Reference') ? { type: 'record', name: 'Reference' } : { type: branch };
 }
 
-function doubleValue(value: number): FieldValue {
-  if (Number.isFinite(value)) return value === 0 ? 0 : value;
-  return String(value);
-}
-
 function slice(from: BinaryReader): Buffer {
   const length = from.long();
-  from.at += length;
-  return from.bytes.subarray(from.at - length, from.at);
+  from.pos += length;
+  return from.buf.subarray(from.pos - length, from.pos);
 }
 
 function writeBytes(to: BinaryWriter, bytes: Buffer): void {
@@ -147,11 +143,11 @@ function writeBytes(to: BinaryWriter, bytes: Buffer): void {
 }
 
 function readDecimal(from: BinaryReader, scale: number): string {
-  const length = from.bytes[from.at]! >>> 1;
+  const length = from.buf[from.pos]! >>> 1;
   if (length === 0 || length > 6 || scale === 0) return decimalText(slice(from), scale);
-  from.at++;
-  const unscaled = from.bytes.readIntBE(from.at, length);
-  from.at += length;
+  from.pos++;
+  const unscaled = from.buf.readIntBE(from.pos, length);
+  from.pos += length;
   const negative = unscaled < 0;
   let digits = String(negative ? -unscaled : unscaled);
   while (digits.length <= scale) digits = `0${digits}`;
