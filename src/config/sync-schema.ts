@@ -45,7 +45,7 @@ const policy = z.enum(['leading', 'newest', 'hold']);
 const ruleKeys = {
   policy: policy.optional().meta({
     description:
-      'Who wins a conflict: the `leading` system, the `newest` edit, or nobody until a person says (`hold`). Default `leading`.',
+      'Who wins a conflict: the `leading` system, the `newest` edit, or nobody (`hold`): the value waits until somebody has edited one side to show what the other shows. Default `leading`.',
   }),
   lead: name.optional().meta({
     description: "The system that wins under `leading`; by default the first of the sync's `leading` list.",
