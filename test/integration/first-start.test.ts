@@ -1,16 +1,15 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agree, compare } from '../../examples/northwind/compare.js';
 import { loadCrm, loadErp } from '../../examples/northwind/load.js';
-import { exampleFolder } from '../../examples/northwind/northwind-data.js';
-import { checkConfiguration } from '../../src/config/load.js';
 import { createLogger } from '../../src/logging/logger.js';
 import { startDuolog } from '../../src/runtime.js';
 import { eventually } from '../support/eventually.js';
-import { type FreshDatabase, freshDatabase, openPool, stack, testedPostgres, uniquePrefix } from '../support/shared.js';
+import { exampleConfiguration } from '../support/example-configuration.js';
+import { type FreshDatabase, freshDatabase, openPool, testedPostgres } from '../support/shared.js';
 import { companyPair, duolog, type CompanyPair } from './cli-fixture.js';
 
 describe('a second first start on databases that agree already', () => {
@@ -35,19 +34,7 @@ describe('a second first start on databases that agree already', () => {
 
   /** The example's configuration under a new prefix, until everything is decided and both sides are equal. */
   async function bringTogether(): Promise<void> {
-    const { brokers, registry } = await stack();
-    const text = await readFile(join(exampleFolder, 'duolog.yaml'), 'utf8');
-    const loaded = checkConfiguration(
-      text.replace('prefix: northwind', `prefix: ${uniquePrefix()}`),
-      join(exampleFolder, 'duolog.yaml'),
-      {
-        KAFKA_BROKERS: brokers.join(','),
-        SCHEMA_REGISTRY_URL: registry,
-        ERP_URL: databases[0]!.url,
-        CRM_URL: databases[1]!.url,
-        DUOLOG_STATE_FOLDER: folder,
-      },
-    );
+    const loaded = await exampleConfiguration(databases[0]!.url, databases[1]!.url, folder);
     const logger = createLogger({ level: 'silent', format: 'json' });
     const running = await startDuolog(loaded, { roles: ['source', 'stream', 'sink'], logger });
     try {

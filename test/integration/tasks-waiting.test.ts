@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exampleFolder } from '../../examples/northwind/northwind-data.js';
-import { checkConfiguration } from '../../src/config/load.js';
 import { createLogger } from '../../src/logging/logger.js';
 import { startDuolog, type Duolog } from '../../src/runtime.js';
 import { eventually } from '../support/eventually.js';
-import { type FreshDatabase, freshDatabase, openPool, stack, testedPostgres, uniquePrefix } from '../support/shared.js';
+import { exampleConfiguration } from '../support/example-configuration.js';
+import { type FreshDatabase, freshDatabase, openPool, testedPostgres } from '../support/shared.js';
 import { ALL_ROLES } from './tasks-fixture.js';
 
 /** The example's tables and configuration, with a customer, an order and two products instead of Northwind. */
@@ -44,19 +44,7 @@ describe('an order line whose order has not arrived', () => {
   });
 
   async function started(): Promise<Duolog> {
-    const { brokers, registry } = await stack();
-    const text = await readFile(join(exampleFolder, 'duolog.yaml'), 'utf8');
-    const loaded = checkConfiguration(
-      text.replace('prefix: northwind', `prefix: ${uniquePrefix()}`),
-      join(exampleFolder, 'duolog.yaml'),
-      {
-        KAFKA_BROKERS: brokers.join(','),
-        SCHEMA_REGISTRY_URL: registry,
-        ERP_URL: databases[0]!.url,
-        CRM_URL: databases[1]!.url,
-        DUOLOG_STATE_FOLDER: folder,
-      },
-    );
+    const loaded = await exampleConfiguration(databases[0]!.url, databases[1]!.url, folder);
     const logger = createLogger({ level: 'silent', format: 'json' });
     return startDuolog(loaded, { roles: ALL_ROLES, logger });
   }
