@@ -30,6 +30,16 @@ async function expectNoDoubles({ crm, erp }: DamagedPair): Promise<void> {
   expect(await doubles(erp, 'contact', 'email')).toEqual([]);
 }
 
+/** Starts after a resync was asked for: both sides become equal, and stay so once the system has been read again. */
+async function expectEqualAfterResync(pair: DamagedPair, asked: string): Promise<void> {
+  const duolog = await pair.start();
+  await pair.equal();
+  await resynced(duolog, asked);
+  await pair.equal();
+  await expectNoDoubles(pair);
+  await duolog.stop();
+}
+
 describe('topics that lose what was not read yet', () => {
   let pair: DamagedPair;
   beforeAll(async () => {
@@ -65,12 +75,7 @@ describe('topics that lose what was not read yet', () => {
     await stopped(partly, 'stream customers', 'HISTORY_MISSING');
     await partly.stop();
     await pair.ask('crm');
-    const again = await pair.start();
-    await pair.equal();
-    await resynced(again, 'crm');
-    await pair.equal();
-    await expectNoDoubles(pair);
-    await again.stop();
+    await expectEqualAfterResync(pair, 'crm');
   });
 
   it('a command topic, before the sink: a stop that names the resync, and after it equal', async () => {
@@ -118,12 +123,7 @@ describe('topics that lose what was not read yet', () => {
     expect(error.hint).toBe('Run: duolog resync crm');
     await pair.ask('crm');
     await duolog.stop();
-    const again = await pair.start();
-    await pair.equal();
-    await resynced(again, 'crm');
-    await pair.equal();
-    await expectNoDoubles(pair);
-    await again.stop();
+    await expectEqualAfterResync(pair, 'crm');
   });
 
   it('nothing at all, where the target is of a time before the state began: a target like any other', async () => {
