@@ -96,6 +96,8 @@ export class DuologMetrics {
       'Bytes of log that a system keeps for us.',
       ['system'],
       () => {
+        // A source that another process has by now is not our figure.
+        retained.reset();
         for (const [system, bytes] of this.perSource(({ retainedBytes }) => retainedBytes)) {
           retained.set({ system }, bytes);
         }
@@ -103,6 +105,7 @@ export class DuologMetrics {
     );
     const help = 'Rows read by the present or last snapshot.';
     const rows = gauge('duolog_snapshot_rows', help, ['system', 'entity'], () => {
+      rows.reset();
       for (const [system, snapshot] of this.perSource((status) => status.snapshot)) {
         for (const [entity, progress] of Object.entries(snapshot)) rows.set({ system, entity }, progress.rows);
       }

@@ -7,6 +7,7 @@ import { kafkaLogOptions } from '../../src/config/kafka-connection.js';
 import { openLog } from '../../src/kafka/index.js';
 import type { Log } from '../../src/log/contract.js';
 import { TopicNames } from '../../src/log/topics.js';
+import type { Duolog } from '../../src/runtime.js';
 import { createLogger } from '../../src/logging/logger.js';
 import { topicSpecs } from '../../src/tasks/topic-specs.js';
 import { eventually } from '../support/eventually.js';
@@ -109,10 +110,14 @@ describe('topics for subscribers', () => {
 
 describe('at rest', () => {
   let pair: Pair;
+  let duolog: Duolog;
   let log: Log;
   beforeAll(async () => {
     pair = await startPair();
     log = await openLog(kafkaLogOptions(pair.loaded.configuration.kafka, logger));
+    await pair.erp.query(`INSERT INTO customer (name, vat) VALUES ('Alfreds', 'DE1')`);
+    duolog = await pair.start();
+    await pair.equal();
   });
   afterAll(async () => {
     await log?.close();
@@ -120,9 +125,6 @@ describe('at rest', () => {
   });
 
   it('every topic but that of the heartbeats is silent, and a heartbeat costs no commit', async () => {
-    await pair.erp.query(`INSERT INTO customer (name, vat) VALUES ('Alfreds', 'DE1')`);
-    const duolog = await pair.start();
-    await pair.equal();
     const heartbeats = async () => (await log.bounds(new TopicNames(pair.prefix).heartbeat())).end;
     const grow = async () => {
       const before = await heartbeats();
@@ -139,6 +141,28 @@ describe('at rest', () => {
     const before = await ends();
     await grow();
     expect(await ends()).toEqual(before);
+  });
+
+  it('no task is behind, and every one has told what it did', async () => {
+    const shown = async (name: string) => {
+      const lines = (await duolog.metrics.registry.metrics()).split('\n').filter((line) => line.startsWith(`${name}{`));
+      const entries = lines.map((line) => [
+        /stage="(\w*)",sync="(\w*)",system="(\w*)"/.exec(line)?.slice(1).join(' ').trim(),
+        Number(line.split(' ').at(-1)),
+      ]);
+      return Object.fromEntries(entries) as Record<string, number>;
+    };
+    const caughtUp = { 'source  crm': 0, 'source  erp': 0, 'sink customers crm': 0, 'sink customers erp': 0 };
+    await pair.erp.query(`UPDATE customer SET city = 'Ulm'`);
+    await pair.equal();
+    await eventually(async () => {
+      const lag = await shown('duolog_lag_seconds');
+      expect(lag).toMatchObject(caughtUp);
+      expect(lag).toEqual(Object.fromEntries(Object.keys(lag).map((task) => [task, 0])));
+      return Object.keys(lag).some((task) => task.startsWith('stream customers'));
+    });
+    for (const task of ['source  erp', 'stream customers', 'sink customers crm'])
+      expect((await shown('duolog_records_total'))[task]).toBeGreaterThan(0);
   });
 });
 

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import type { SourceStatus } from '../../src/connector/contract.js';
 import { DuologMetrics } from '../../src/tasks/metrics.js';
 import type { TaskPhase } from '../../src/tasks/task-loop.js';
 
@@ -69,6 +70,18 @@ describe('metrics', () => {
     metrics.taskPhase(LABELS, 'pausing');
     nowMs += 4_000;
     expect(await metrics.registry.metrics()).toContain('duolog_lag_seconds{stage="sink",sync="s",system="crm"} 4');
+  });
+
+  it('show what a system keeps for us and how far it is read while its source is open here, and no longer', async () => {
+    const metrics = new DuologMetrics(() => NOW_MS);
+    const progress = { rows: 7, estimate: null, done: false };
+    const open = { phase: 'snapshot', detail: null, newestCommitTimeMicros: null } as const;
+    let status: SourceStatus = { ...open, snapshot: { company: progress }, retainedBytes: 5_000 };
+    metrics.watchSource('crm', () => status);
+    expect(await metrics.registry.metrics()).toContain('duolog_source_retained_bytes{system="crm"} 5000');
+    expect(await metrics.registry.metrics()).toContain('duolog_snapshot_rows{system="crm",entity="company"} 7');
+    status = { ...open, phase: 'closed', snapshot: {}, retainedBytes: null };
+    expect(await metrics.registry.metrics()).not.toMatch(/duolog_(source_retained_bytes|snapshot_rows)\{/);
   });
 
   it('count holds when somebody looks, and no longer once another process has the sync', async () => {
