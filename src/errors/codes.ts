@@ -48,7 +48,7 @@ export const ERROR_KINDS = {
     retry: 'backoff',
     hint: 'Another process has taken over this task; nothing needs doing unless two deployments share one prefix.',
   },
-  KAFKA_MESSAGE_TOO_LARGE: { retry: 'operator', hint: 'Raise max.message.bytes of the topic named in the message.' },
+  KAFKA_MESSAGE_TOO_LARGE: { retry: 'operator', hint: 'Raise max.message.bytes and segment.bytes of the topic named in the message.' },
   KAFKA_NOT_ALLOWED: {
     retry: 'operator',
     hint: "Give Duolog's user the right named in the message, or correct its credentials.",

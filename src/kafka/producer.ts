@@ -5,7 +5,7 @@ import type { Client } from './client.js';
 import { asDuologError } from './kafka-errors.js';
 import { withinPatience } from './patience.js';
 import { BATCH_HEADER_BYTES } from './produce-request.js';
-import { LARGE_MESSAGES } from './topics.js';
+import { largestMessage } from './topics.js';
 import { CommitOutcomeUnknown } from './transaction-protocol.js';
 
 /** Of a record besides its key and value: lengths, deltas, attributes, each at its longest. */
@@ -103,7 +103,10 @@ class TransactionalProducer implements LogProducer {
   async #send(open: PackageTransaction, rounds: readonly Round[]): Promise<Map<string, number>> {
     const offsets = new Map<string, number>();
     for (const topicMessages of rounds) {
-      const results = await open.sendBatch({ acks: -1, timeout: ACKNOWLEDGE_TIMEOUT_MS, topicMessages });
+      const request = { acks: -1, timeout: ACKNOWLEDGE_TIMEOUT_MS, topicMessages };
+      const results = await open.sendBatch(request).catch((error: unknown) => {
+        throw isTooLarge(error) ? tooLarge(topicMessages, error) : error;
+      });
       for (const { topic, messages } of topicMessages) {
         const result = results.find(({ topicName }) => topicName === topic);
         if (result?.baseOffset !== undefined) offsets.set(topic, Number(result.baseOffset) + messages.length);
@@ -134,6 +137,24 @@ class TransactionalProducer implements LogProducer {
   }
 }
 
+function isTooLarge(error: unknown): boolean {
+  return asDuologError(error, '').code === 'KAFKA_MESSAGE_TOO_LARGE';
+}
+
+/** The broker does not say which; the largest is among them. */
+function tooLarge(round: Round, cause: unknown): DuologError {
+  const sizes = round.map(({ topic, messages }) => {
+    const bytes = messages.reduce((sum, message) => sum + sizeOfMessage(message), BATCH_HEADER_BYTES);
+    return { topic, bytes };
+  });
+  const [largest] = sizes.sort((one, other) => other.bytes - one.bytes);
+  return new DuologError(
+    'KAFKA_MESSAGE_TOO_LARGE',
+    `${largest!.topic} does not take a batch of ${largest!.bytes} bytes`,
+    { cause },
+  );
+}
+
 /** kafkajs's own errors for an answer that never came. */
 function isWithoutAnswer(error: unknown): boolean {
   return error instanceof Error && /^KafkaJS(Connection|RequestTimeout)/.test(error.name);
@@ -159,6 +180,9 @@ interface PackageMessage {
 /** What one produce request carries: of each topic at most one batch. */
 type Round = { topic: string; messages: PackageMessage[] }[];
 
+/** A request of several batches takes no more of them beyond this; it is one allocation here and one at the broker. */
+const REQUEST_BYTES = 16 * 2 ** 20;
+
 /**
  * Cuts what is to be sent into requests of at most one batch a topic, none larger than a topic accepts but for single
  * large messages. @throws DuologError KAFKA_MESSAGE_TOO_LARGE for what no topic accepts; then nothing has been sent.
@@ -168,9 +192,13 @@ function* batchRounds(sends: readonly TopicMessages[], maxMessageBytes: number):
   const queues = [...byTopic(sends)].map(([topic, messages]) => ({ topic, messages, at: 0 }));
   for (;;) {
     const round: Round = [];
+    let bytes = 0;
     for (const queue of queues) {
+      if (bytes > 0 && bytes + nextBatchBytes(queue, maxMessageBytes) > REQUEST_BYTES) continue;
       const messages = takeBatch(queue, maxMessageBytes, now);
-      if (messages.length > 0) round.push({ topic: queue.topic, messages });
+      if (messages.length === 0) continue;
+      round.push({ topic: queue.topic, messages });
+      for (const message of messages) bytes += sizeOfMessage(message);
     }
     if (round.length === 0) return;
     yield round;
@@ -186,18 +214,31 @@ function byTopic(sends: readonly TopicMessages[]): Map<string, readonly LogMessa
   return topics;
 }
 
-function takeBatch(
-  queue: { readonly topic: string; readonly messages: readonly LogMessage[]; at: number },
-  maxMessageBytes: number,
-  now: string,
-): PackageMessage[] {
+interface TopicQueue {
+  readonly topic: string;
+  readonly messages: readonly LogMessage[];
+  /** The next one to be sent. */
+  at: number;
+}
+
+/** Its next batch has no more bytes: that of a large message alone, else what a batch may have. */
+function nextBatchBytes({ messages, at }: TopicQueue, maxMessageBytes: number): number {
+  const next = messages[at];
+  return next === undefined ? 0 : Math.max(maxMessageBytes, sizeOfMessage(next));
+}
+
+function sizeOfMessage({ key, value }: Pick<LogMessage, 'key' | 'value'>): number {
+  return (key?.length ?? 0) + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES;
+}
+
+function takeBatch(queue: TopicQueue, maxMessageBytes: number, now: string): PackageMessage[] {
   const batch: PackageMessage[] = [];
   let bytes = BATCH_HEADER_BYTES;
   while (queue.at < queue.messages.length && batch.length < MAX_BATCH_MESSAGES) {
     const { key, value, timestampMs } = queue.messages[queue.at]!;
-    const size = (key?.length ?? 0) + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES;
-    if (BATCH_HEADER_BYTES + size > maxMessageBytes * LARGE_MESSAGES) {
-      const limit = maxMessageBytes * LARGE_MESSAGES;
+    const size = sizeOfMessage({ key, value });
+    const limit = largestMessage(maxMessageBytes);
+    if (BATCH_HEADER_BYTES + size > limit) {
       const message = `A message for ${queue.topic} has ${size} bytes; no topic takes more than ${limit}`;
       throw new DuologError('KAFKA_MESSAGE_TOO_LARGE', message);
     }

@@ -180,17 +180,29 @@ function suffices(setting: string, is: string, wanted: string): boolean {
 
 /** What a topic has to be so that nothing expires that is still needed. */
 function settingsFor(client: Client, spec: TopicSpec, brokers: number): Configuration {
+  const { maxMessageBytes } = client.settings;
+  const messageBytes = spec.large === true ? largestMessage(maxMessageBytes) : maxMessageBytes;
   return {
     'cleanup.policy': spec.cleanup,
     'retention.ms': String(spec.retentionMs ?? -1),
     'retention.bytes': '-1',
     'min.insync.replicas': String(replicationFor(client, brokers).inSync),
-    'max.message.bytes': String(client.settings.maxMessageBytes * (spec.large === true ? LARGE_MESSAGES : 1)),
+    'max.message.bytes': String(messageBytes),
+    // No batch is larger than a segment, whatever else the topic allows.
+    'segment.bytes': String(messageBytes),
   };
 }
 
 /** So many rows of the largest size may stand in one message of a topic that takes large ones. */
-export const LARGE_MESSAGES = 16;
+const LARGE_MESSAGES = 16;
+
+/** No request is larger, as brokers come (`socket.request.max.bytes`, 100 MB): they close the connection without a word. */
+const LARGEST_REQUEST_BYTES = 99 * 2 ** 20;
+
+/** What fits into a message of a topic that takes large ones. */
+export function largestMessage(maxMessageBytes: number): number {
+  return Math.max(maxMessageBytes, Math.min(maxMessageBytes * LARGE_MESSAGES, LARGEST_REQUEST_BYTES));
+}
 
 /** Only closed segments are compacted: small ones keep short what a task reads from its start. */
 const COMPACTED_SEGMENT_BYTES = 16 * 1024 * 1024;
@@ -198,7 +210,9 @@ const COMPACTED_SEGMENT_BYTES = 16 * 1024 * 1024;
 /** What a topic is made with; a person may choose otherwise later. */
 function settingsAtFirst(client: Client, spec: TopicSpec, brokers: number): Configuration {
   const settings = settingsFor(client, spec, brokers);
-  return spec.cleanup === 'compact' ? { ...settings, 'segment.bytes': String(COMPACTED_SEGMENT_BYTES) } : settings;
+  const { 'segment.bytes': least, ...others } = settings;
+  if (Number(least) > COMPACTED_SEGMENT_BYTES) return settings;
+  return spec.cleanup === 'compact' ? { ...others, 'segment.bytes': String(COMPACTED_SEGMENT_BYTES) } : others;
 }
 
 /** Three copies of which two must have a record, where there are brokers for it. */
