@@ -13,14 +13,29 @@ export type StoreIdentity = Pick<StoreMeta, 'cluster' | 'birth' | 'schemas'>;
 export interface StoreLimits {
   /** The local store is written after so many committed transactions … */
   readonly flushTransactions: number;
-  /** … or so many changed records, whichever comes first. */
+  /** … or so many changed records … */
   readonly flushRecords: number;
-  /** Decoded records kept at hand. */
+  /** … or so many bytes of them, whichever comes first. */
+  readonly flushBytes: number;
+  /** Decoded records kept at hand … */
   readonly cachedRecords: number;
+  /** … with so many bytes as they are written. */
+  readonly cachedBytes: number;
 }
 
 /** More between two writings costs memory (8,000 records: 300 MB on a backlog) and saves no time that can be measured. */
-export const STORE_LIMITS: StoreLimits = { flushTransactions: 20, flushRecords: 1000, cachedRecords: 4000 };
+export const STORE_LIMITS: StoreLimits = {
+  flushTransactions: 20,
+  flushRecords: 1000,
+  flushBytes: 16 << 20,
+  cachedRecords: 4000,
+  cachedBytes: 32 << 20,
+};
+
+/** A record of so many bytes is large: what becomes of it is counted, for a few of them are as much as thousands of others. */
+const LARGE_BYTES = 64 << 10;
+/** Sizes of large records that are remembered. */
+const MAX_SIZES = 10_000;
 
 const NO_ENTRIES: readonly string[] = [];
 
@@ -36,6 +51,8 @@ class Layer<T> {
   readonly index = new Map<string, Map<string, boolean>>();
   /** Index entries that have got a key. */
   readonly gaining = new Set<string>();
+  /** Of the records, once they are sealed. */
+  bytes = 0;
 
   markIndex(entry: string, key: string, there: boolean): void {
     if (there) this.gaining.add(entry);
@@ -53,6 +70,7 @@ class Layer<T> {
   }
 
   mergeFrom(newer: Layer<T>): void {
+    this.bytes += newer.bytes;
     for (const [key, entry] of newer.records) this.records.set(key, entry);
     for (const entry of newer.gaining) this.gaining.add(entry);
     for (const [entry, keys] of newer.index) {
@@ -81,6 +99,10 @@ export class StateStore<T> implements State<T> {
   private offset: number;
   private cache = new Map<string, T>();
   private cacheBefore = new Map<string, T>();
+  private cachedBytes = 0;
+  /** Bytes of the large records, as they were last read or written. */
+  private readonly largeBytes = new Map<string, number>();
+  private touched = 0;
 
   constructor(
     private readonly backing: StateBacking,
@@ -98,7 +120,13 @@ export class StateStore<T> implements State<T> {
     return this.offset;
   }
 
+  /** Bytes of large records that were read since the last transaction was sealed, each time they were. */
+  get touchedBytes(): number {
+    return this.touched;
+  }
+
   get(key: string): T | undefined {
+    if (this.largeBytes.size > 0) this.touched += this.largeBytes.get(key) ?? 0;
     const layered = this.layered(key);
     if (layered !== undefined) return layered.record ?? undefined;
     const cached = this.cache.get(key) ?? this.cacheBefore.get(key);
@@ -106,7 +134,8 @@ export class StateStore<T> implements State<T> {
     const bytes = this.backing.get(key);
     if (bytes === undefined) return undefined;
     const record = this.codec.decode(bytes);
-    this.remember(key, record);
+    if (bytes.length >= LARGE_BYTES && !this.largeBytes.has(key)) this.touched += bytes.length;
+    this.remember(key, record, bytes.length);
     return record;
   }
 
@@ -152,8 +181,10 @@ export class StateStore<T> implements State<T> {
     const changes: StateChange[] = [];
     for (const [key, entry] of layer.records) {
       if (entry.record !== null) entry.bytes = this.codec.encode(entry.record);
+      this.measure(layer, key, entry.bytes);
       changes.push({ key, bytes: entry.bytes });
     }
+    this.touched = 0;
     this.committing.push(layer);
     this.current = new Layer();
     return changes;
@@ -165,23 +196,20 @@ export class StateStore<T> implements State<T> {
     if (layer !== undefined) this.committedLayer.mergeFrom(layer);
     this.offset = offset;
     this.committedTransactions++;
-    if (
-      this.committedTransactions >= this.limits.flushTransactions ||
-      this.committedLayer.records.size >= this.limits.flushRecords
-    ) {
-      this.flush();
-    }
+    if (this.committedTransactions >= this.limits.flushTransactions || this.isFull()) this.flush();
   }
 
   /** Takes records read from the changelog, up to before `offset`. */
   restore(changes: Iterable<StateChange>, offset: number): void {
     for (const { key, bytes } of changes) {
       this.replace(key, bytes === null ? null : this.codec.decode(bytes), bytes);
+      this.measure(this.current, key, bytes);
     }
+    this.touched = 0;
     this.committedLayer.mergeFrom(this.current);
     this.current = new Layer();
     this.offset = offset;
-    if (this.committedLayer.records.size >= this.limits.flushRecords) this.flush();
+    if (this.isFull()) this.flush();
   }
 
   /** Writes what Kafka has to the backing. */
@@ -193,9 +221,9 @@ export class StateStore<T> implements State<T> {
     };
     this.backing.write({ records: bytesOf(), index: layer.index }, this.meta());
     this.committedLayer = new Layer();
-    for (const [key, { record }] of layer.records) {
+    for (const [key, { record, bytes }] of layer.records) {
       if (record === null) this.forget(key);
-      else this.remember(key, record);
+      else this.remember(key, record, bytes?.length ?? 0);
     }
   }
 
@@ -205,6 +233,8 @@ export class StateStore<T> implements State<T> {
     this.committedLayer = new Layer();
     this.cache.clear();
     this.cacheBefore.clear();
+    this.cachedBytes = 0;
+    this.largeBytes.clear();
     this.backing.clear();
     this.offset = 0;
   }
@@ -213,6 +243,7 @@ export class StateStore<T> implements State<T> {
   discard(): void {
     this.current = new Layer();
     this.committing = [];
+    this.touched = 0;
   }
 
   /** Writes what Kafka has and closes the backing. */
@@ -250,12 +281,35 @@ export class StateStore<T> implements State<T> {
     return this.committedLayer.records.get(key);
   }
 
+  private isFull(): boolean {
+    const { bytes, records } = this.committedLayer;
+    return records.size >= this.limits.flushRecords || bytes >= this.limits.flushBytes;
+  }
+
+  private measure(layer: Layer<T>, key: string, bytes: Buffer | null): void {
+    const size = bytes?.length ?? 0;
+    layer.bytes += size;
+    if (size >= LARGE_BYTES) this.noteLarge(key, size);
+    else if (this.largeBytes.size > 0) this.largeBytes.delete(key);
+  }
+
+  private noteLarge(key: string, size: number): void {
+    if (this.largeBytes.size >= MAX_SIZES) this.largeBytes.clear();
+    this.largeBytes.set(key, size);
+  }
+
   /** Two generations: the older is dropped when the younger is full. */
-  private remember(key: string, record: T): void {
-    if (this.cache.size >= this.limits.cachedRecords / 2) {
+  private remember(key: string, record: T, size: number): void {
+    const { cachedBytes, cachedRecords } = this.limits;
+    if (size >= LARGE_BYTES) this.noteLarge(key, size);
+    // One that is as large as all that may be kept would only drive out the others.
+    if (size > cachedBytes / 2) return this.forget(key);
+    if (this.cache.size >= cachedRecords / 2 || this.cachedBytes + size > cachedBytes / 2) {
       this.cacheBefore = this.cache;
       this.cache = new Map();
+      this.cachedBytes = 0;
     }
+    this.cachedBytes += size;
     this.cache.set(key, record);
   }
 

@@ -11,6 +11,8 @@ export interface RowPlace {
 interface Pending extends QueuedCommand {
   /** The physical rows it is about: one whose key it changes is two, a new one with a key of the database's is none yet. */
   readonly rows: readonly string[];
+  /** Size of its message. */
+  readonly bytes: number;
   attempts: number;
   notBeforeMs: number;
 }
@@ -29,6 +31,7 @@ export class CommandQueue {
   /** Everything below was read. */
   private next: number;
   private readonly skip: Set<number>;
+  private pendingBytes = 0;
 
   constructor(
     progress: SinkProgress,
@@ -41,6 +44,11 @@ export class CommandQueue {
 
   get size(): number {
     return this.pending.size;
+  }
+
+  /** Bytes of the messages of all that wait. */
+  get bytes(): number {
+    return this.pendingBytes;
   }
 
   /**
@@ -64,12 +72,13 @@ export class CommandQueue {
   }
 
   /** A command from its topic; one that a restart reads again and that is answered already is left out. */
-  add(offset: number, command: Command): void {
+  add(offset: number, command: Command, bytes = 0): void {
     this.next = offset + 1;
     if (this.skip.delete(offset)) return;
     if (command.again === true && this.isWaiting(command.id)) return;
     const rows = rowsOf(command, this.placeOf(command.entity));
-    this.pending.set(offset, { offset, command, rows, attempts: 0, notBeforeMs: 0 });
+    this.pending.set(offset, { offset, command, rows, bytes, attempts: 0, notBeforeMs: 0 });
+    this.pendingBytes += bytes;
   }
 
   private isWaiting(id: string): boolean {
@@ -82,16 +91,20 @@ export class CommandQueue {
     this.next = offset + 1;
   }
 
-  /** What may be applied now. */
-  batch(nowMs: number, limit: number): QueuedCommand[] {
+  /** What may be applied now: of at most so many bytes, but at least one. */
+  batch(nowMs: number, limit: number, maxBytes = Number.POSITIVE_INFINITY): QueuedCommand[] {
     const batch: QueuedCommand[] = [];
     const taken = new Set<string>();
+    let bytes = 0;
     for (const waiting of this.pending.values()) {
-      if (batch.length >= limit) break;
+      if (batch.length >= limit || bytes >= maxBytes) break;
       const isFree = !waiting.rows.some((row) => taken.has(row));
       // Also those of one that has to wait: what comes later must not overtake it.
       for (const row of waiting.rows) taken.add(row);
-      if (isFree && waiting.notBeforeMs <= nowMs) batch.push(waiting);
+      if (!isFree || waiting.notBeforeMs > nowMs) continue;
+      if (batch.length > 0 && bytes + waiting.bytes > maxBytes) break;
+      batch.push(waiting);
+      bytes += waiting.bytes;
     }
     return batch;
   }
@@ -114,7 +127,10 @@ export class CommandQueue {
   /** The target has committed: the batch's answered commands are done, the deferred ones come again. */
   settle(answered: readonly number[], deferred: readonly number[], nowMs: number): SinkProgress {
     const progress = this.progressAfter(answered);
-    for (const offset of answered) this.pending.delete(offset);
+    for (const offset of answered) {
+      this.pendingBytes -= this.pending.get(offset)?.bytes ?? 0;
+      this.pending.delete(offset);
+    }
     this.answered = [...progress.answered];
     for (const offset of deferred) {
       const waiting = this.pending.get(offset);

@@ -19,6 +19,10 @@ export interface SinkTaskOptions {
 }
 
 const UNBORN_PAUSE_MS = 200;
+/** Bytes of commands that are written in one transaction: more are no faster, and all are in memory some times over. */
+const MOST_BATCH_BYTES = 16 << 20;
+/** Bytes of commands read and not yet answered, give or take what one fetch brings. */
+const MOST_PENDING_BYTES = 32 << 20;
 
 /**
  * The sink commit: the writes, their outcomes and which commands are answered, in one transaction of the target, guarded
@@ -63,7 +67,7 @@ export class SinkTask implements Task {
     if (queue === null) return this.begin();
     const { clock, limits } = this.context;
     await this.fill(queue);
-    const batch = queue.batch(clock.nowMs(), limits.batchRecords);
+    const batch = queue.batch(clock.nowMs(), limits.batchRecords, MOST_BATCH_BYTES);
     if (batch.length === 0) {
       this.measure(queue, null);
       return false;
@@ -115,7 +119,10 @@ export class SinkTask implements Task {
   private async fill(queue: CommandQueue): Promise<void> {
     const { clock, limits } = this.context;
     const { answeredAhead, batchRecords, idleWaitMs, pendingCommands } = limits;
-    const full = queue.size >= pendingCommands || queue.answeredAhead + queue.size >= answeredAhead;
+    const full =
+      queue.size >= pendingCommands ||
+      queue.bytes >= MOST_PENDING_BYTES ||
+      queue.answeredAhead + queue.size >= answeredAhead;
     const ready = queue.batch(clock.nowMs(), 1).length > 0;
     const pauseMs = Math.min(idleWaitMs, queue.pauseMs(clock.nowMs()) ?? idleWaitMs);
     if (full) {
@@ -128,7 +135,7 @@ export class SinkTask implements Task {
     for (const { offset, value } of records) {
       const command = value === null ? null : commandOf(this.decoder.decode(value));
       if (command === null || (await this.isOfAnotherState(command))) queue.pass(offset);
-      else queue.add(offset, command);
+      else queue.add(offset, command, value?.length ?? 0);
     }
   }
 

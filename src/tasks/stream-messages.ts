@@ -104,6 +104,8 @@ export class MessageBatch {
   private readonly byTopic = new Map<string, LogMessage[]>();
   /** Outputs taken so far. */
   size = 0;
+  /** Bytes of them. */
+  bytes = 0;
 
   constructor(
     private readonly write: (output: Output, add: Add) => void,
@@ -123,6 +125,7 @@ export class MessageBatch {
   }
 
   private readonly add: Add = (topic, message) => {
+    this.bytes += message.value?.length ?? 0;
     const messages = this.byTopic.get(topic);
     if (messages === undefined) this.byTopic.set(topic, [message]);
     else messages.push(message);

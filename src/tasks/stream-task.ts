@@ -1,6 +1,7 @@
 import type { AnswerEvent, StreamEvent } from '../decision/events.js';
 import type { Output } from '../decision/outputs.js';
 import { adoptConfiguration } from '../decision/added-fields.js';
+import type { Share } from '../decision/settle.js';
 import { hasCursors, initialState, SYNC_KEY, syncRecord, type StateRecord } from '../decision/state.js';
 import { DuologError } from '../errors/duolog-error.js';
 import { failPoint } from '../failpoints.js';
@@ -12,12 +13,18 @@ import { withdrawFormer } from './former-state.js';
 import { BirthReader } from './read-last.js';
 import { StreamGaps } from './resync/gaps.js';
 import { streamInputs, StreamReader, type StreamInput } from './stream-inputs.js';
+import { StepShare } from './step-share.js';
 import { StreamMessages, writtenSystems, type MessageBatch } from './stream-messages.js';
 import type { Task, TaskContext } from './task.js';
 import { VanishedBrake, type Verdict } from './resync/vanished-brake.js';
 
 /** The decision: pure, and an argument so that a replay can bring another. */
-export type Decide = (state: State<StateRecord>, event: StreamEvent | AnswerEvent, plan: SyncPlan) => readonly Output[];
+export type Decide = (
+  state: State<StateRecord>,
+  event: StreamEvent | AnswerEvent,
+  plan: SyncPlan,
+  share: Share,
+) => readonly Output[];
 
 export interface StreamTaskOptions {
   readonly plan: SyncPlan;
@@ -72,6 +79,7 @@ export class StreamTask implements Task {
   private rested: StreamRest | null = null;
   /** Commit time of the last event taken, by system. */
   private readonly newest = new Map<string, number>();
+  private readonly share = new StepShare();
   private lastOffsetsMs = 0;
   private lastFlushMs = 0;
   private lastTrimMs = 0;
@@ -194,7 +202,9 @@ export class StreamTask implements Task {
     const decisions: DecisionOutput[] = [];
     let steps = 0;
     let taken = 0;
-    while (batch.size < limits.batchOutputs && steps++ < limits.batchOutputs) {
+    const bytes = () => batch.bytes + changelog.store.touchedBytes;
+    while (steps++ < limits.batchOutputs) {
+      if (batch.size >= limits.batchOutputs || (steps > 1 && bytes() > MOST_BYTES)) break;
       const unread = hasCursors(changelog.store) ? CONTINUE : this.asked.shift();
       const read = unread ?? this.records.event(this.waiting[taken]!);
       const verdict = unread === undefined ? this.verdict(this.waiting[taken]!, read) : 'decide';
@@ -202,7 +212,7 @@ export class StreamTask implements Task {
       const event = verdict === 'leave' ? null : read;
       if (unread === undefined) this.take(this.waiting[taken++]!, event);
       if (event !== null) {
-        const outputs = decide(changelog.store, event, plan);
+        const outputs = this.share.of(changelog.store, (share) => decide(changelog.store, event, plan, share));
         batch.take(outputs);
         for (const output of outputs) if (output.kind === 'decision') decisions.push(output);
       }
@@ -304,6 +314,8 @@ export class StreamTask implements Task {
   }
 }
 
+/** A transaction that says so much, or for which so much of large records has been read, takes up nothing more. */
+const MOST_BYTES = 16 << 20;
 const GROUP_OFFSETS_EVERY_MS = 5000;
 const REQUESTS_EVERY_MS = 2000;
 const REST_FLUSH_EVERY_MS = 600_000;

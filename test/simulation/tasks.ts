@@ -30,7 +30,13 @@ const SMALL_LIMITS: TaskLimits = {
   answeredAhead: 4,
   trimEveryMs: 10,
 };
-const SMALL_STORE_LIMITS: StoreLimits = { flushTransactions: 3, flushRecords: 20, cachedRecords: 4 };
+const SMALL_STORE_LIMITS: StoreLimits = {
+  flushTransactions: 3,
+  flushRecords: 20,
+  flushBytes: 100_000,
+  cachedRecords: 4,
+  cachedBytes: 10_000,
+};
 
 /** Starts the shipped task in the shipped loop; only its surroundings are the simulation's. */
 export function startTask(world: World, name: string, process: SimulatedProcess): void {

@@ -58,7 +58,7 @@ describe('the changelog', () => {
   let nowMs: number;
   let rebuilt: string[];
   const registry = new MemorySchemaRegistry();
-  const limits = { flushTransactions: 1, flushRecords: 1, cachedRecords: 10 };
+  const limits = { flushTransactions: 1, flushRecords: 1, flushBytes: 1e6, cachedRecords: 10, cachedBytes: 1e6 };
 
   const changelog = () =>
     new Changelog({

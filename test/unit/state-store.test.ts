@@ -44,7 +44,7 @@ function lmdb(folder = temporaryFolder()): StateBacking {
 }
 
 function storeOver(backing: StateBacking, flushTransactions = 1): StateStore<Thing> {
-  const limits = { flushTransactions, flushRecords: 1000, cachedRecords: 4 };
+  const limits = { flushTransactions, flushRecords: 1000, flushBytes: 1e6, cachedRecords: 4, cachedBytes: 1e6 };
   return new StateStore(
     backing,
     codec,
