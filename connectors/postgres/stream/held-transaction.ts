@@ -19,7 +19,14 @@ interface Net {
   /** The last image there was, for a row that is gone at the end. */
   lastAfter: Row | null;
   unchanged: readonly string[];
-  sent: boolean;
+}
+
+/** A row that one of our commands wrote. */
+interface WrittenRow {
+  readonly applied: Applied;
+  /** Ordinal of its first change. */
+  readonly first: number;
+  changes: number;
 }
 
 type Applied = Extract<Outcome, { status: 'applied' | 'unchanged' }>;
@@ -68,16 +75,19 @@ export class HeldTransaction {
    * the outcomes that no change carries.
    */
   *release(): Generator<ReleasedChange, readonly Outcome[]> {
-    const nets = this.#nets();
+    const written = this.#written();
+    const nets = this.#nets(written);
     for (const { change, ordinal, bytes } of this.#all()) {
-      const net = nets.get(recordName(change.table.entity, change.key));
-      if (net === undefined) yield { change: { ...change, origin: this.#beside() }, ordinal, bytes };
-      else if (!net.net.sent) {
-        net.net.sent = true;
-        yield* this.#released(net.net, net.applied, ordinal);
+      const name = recordName(change.table.entity, change.key);
+      const row = written.get(name);
+      if (row === undefined || ordinal < row.first) {
+        yield { change: { ...change, origin: this.#beside() }, ordinal, bytes };
+      } else if (ordinal === row.first) {
+        yield* this.#released(nets.get(name) ?? begin(change, bytes), row.applied, ordinal);
+        nets.delete(name);
       }
     }
-    const carried = new Set([...nets.values()].map((each) => each.applied.command));
+    const carried = new Set([...written.values()].map(({ applied }) => applied.command));
     return this.#outcomes.filter((outcome) => !carried.has(outcome.command));
   }
 
@@ -105,27 +115,41 @@ export class HeldTransaction {
     }
   }
 
-  /** Only rows that a command names are gathered: no more than the outcomes, however many a trigger changed. */
-  #nets(): Map<string, { readonly net: Net; readonly applied: Applied }> {
+  /** The rows that our commands wrote, by name: no more than the outcomes, however many a trigger changed. */
+  #written(): Map<string, WrittenRow> {
     const commands = new Map<string, Applied>();
     for (const outcome of this.#outcomes) {
       if (outcome.status === 'applied') commands.set(recordName(outcome.entity, outcome.key), outcome);
     }
-    const nets = new Map<string, { readonly net: Net; readonly applied: Applied }>();
-    if (commands.size === 0) return nets;
-    for (const { change, bytes } of this.#all()) {
+    const written = new Map<string, WrittenRow>();
+    if (commands.size === 0) return written;
+    for (const { change, ordinal } of this.#all()) {
       const name = recordName(change.table.entity, change.key);
-      const found = nets.get(name);
-      if (found !== undefined) follow(found.net, change, bytes);
+      const found = written.get(name);
+      const applied = commands.get(name);
+      if (found !== undefined) found.changes += 1;
       else if (change.keyChange !== null && 'to' in change.keyChange) {
         // The command wrote the key itself: what it did shows under the new one.
-        const applied = commands.get(name);
         commands.delete(name);
         if (applied) commands.set(recordName(change.table.entity, change.keyChange.to), applied);
-      } else {
-        const applied = commands.get(name);
-        if (applied !== undefined) nets.set(name, { net: begin(change, bytes), applied });
-      }
+      } else if (applied !== undefined) written.set(name, { applied, first: ordinal, changes: 1 });
+    }
+    return written;
+  }
+
+  /** Of those that changed more than once, what became of them; nearly all rows changed once, and need not be kept in memory. */
+  #nets(written: ReadonlyMap<string, WrittenRow>): Map<string, Net> {
+    const nets = new Map<string, Net>();
+    let several = false;
+    for (const { changes } of written.values()) several ||= changes > 1;
+    if (!several) return nets;
+    for (const { change, ordinal, bytes } of this.#all()) {
+      const name = recordName(change.table.entity, change.key);
+      const row = written.get(name);
+      if (row === undefined || row.changes === 1 || ordinal < row.first) continue;
+      const net = nets.get(name);
+      if (net === undefined) nets.set(name, begin(change, bytes));
+      else follow(net, change, bytes);
     }
     return nets;
   }
@@ -155,7 +179,7 @@ function recordName(entity: string, key: string): string {
 }
 
 function begin(change: Change, bytes: number): Net {
-  return { bytes, first: change, last: change, lastAfter: change.after, unchanged: change.unchanged, sent: false };
+  return { bytes, first: change, last: change, lastAfter: change.after, unchanged: change.unchanged };
 }
 
 /** Large values that a later change did not send again are those of the change before. */
