@@ -101,8 +101,14 @@ function piece(outcomes: readonly Outcome[]): string {
 function shortOutcome(outcome: Outcome): Outcome | ShortApplied {
   if (outcome.status === 'applied') return [outcome.entity, outcome.command, outcome.link, outcome.key];
   if (outcome.status !== 'refused' || outcome.met === null) return outcome;
-  const length = Object.values(outcome.met).reduce<number>((sum, value) => sum + String(value).length, 0);
-  return length <= MAX_IMAGE_LENGTH ? outcome : { ...outcome, met: withoutLargeValues(outcome.met) };
+  const met = imageToTell(outcome.met);
+  return met === outcome.met ? outcome : { ...outcome, met };
+}
+
+/** As much of an image met as is told of it: one that is too long goes without its large values. */
+export function imageToTell(met: Row): Row {
+  const length = Object.values(met).reduce<number>((sum, value) => sum + String(value).length, 0);
+  return length <= MAX_IMAGE_LENGTH ? met : withoutLargeValues(met);
 }
 
 /** Only an image holds bigints, and looking at every value takes time. */

@@ -67,6 +67,7 @@ it.each([
   ['a compacted topic that must keep everything', { 'cleanup.policy': 'compact' }, 'cleanup.policy is compact'],
   ['a limit on the size of the topic', { 'retention.bytes': '1000000' }, 'retention.bytes is 1000000'],
   ['a limit on messages below ours', { 'max.message.bytes': '100000' }, 'max.message.bytes is 100000'],
+  ['segments that the largest message does not fit into', { 'segment.bytes': '1048576' }, 'segment.bytes is 1048576'],
 ])('as does %s', async (_what, settings, reason) => {
   await make({ 'retention.ms': '-1', ...settings });
   const wrong = log.ensureTopics([{ name: topic, cleanup: 'delete', retentionMs: null }]);
@@ -86,6 +87,44 @@ it('and a topic of several partitions, which have no order between them', async 
 it('keeping longer than asked for is no fault', async () => {
   await make({ 'retention.ms': '-1', 'max.message.bytes': '5000000' });
   await log.ensureTopics([{ name: topic, cleanup: 'delete', retentionMs: 1_000 }]);
+});
+
+it('a topic for large messages takes rows of 8 MB some times over, also in a transaction of many; beyond, its name is told', async () => {
+  const large = await openTestLog(brokers, { maxMessageBytes: 10_000_000 });
+  try {
+    const names = Array.from({ length: 8 }, (_, number) => `${topic}.${number}`);
+    await large.ensureTopics([
+      { name: topic, cleanup: 'compact', retentionMs: null, large: true },
+      ...names.map((name) => ({ name, cleanup: 'delete', retentionMs: null }) as const),
+    ]);
+    const producer = await large.producer(uniquePrefix());
+    const message = (bytes: number) => ({ key: Buffer.from('key'), value: Buffer.alloc(bytes) });
+    const sends = [
+      { topic, messages: [message(40_000_000), message(1_000)] },
+      ...names.map((name) => ({ topic: name, messages: [message(9_900_000)] })),
+    ];
+    await producer.commit({ task: 'stream', sends });
+    const read: (number | undefined)[] = [];
+    for (const name of [topic, ...names]) {
+      await large.readToEnd(name, 0, (records) => void read.push(...records.map(({ value }) => value?.length)));
+    }
+    expect(read).toEqual([40_000_000, 1_000, ...names.map(() => 9_900_000)]);
+    const beyondAll = producer.commit({ task: 'stream', sends: [{ topic, messages: [message(110_000_000)] }] });
+    await expect(beyondAll).rejects.toMatchObject({ code: 'KAFKA_MESSAGE_TOO_LARGE' });
+    const beyondOne = producer.commit({
+      task: 'stream',
+      sends: [
+        { topic, messages: [message(1_000)] },
+        { topic: names[0]!, messages: [message(12_000_000)] },
+      ],
+    });
+    await expect(beyondOne).rejects.toMatchObject({
+      code: 'KAFKA_MESSAGE_TOO_LARGE',
+      message: expect.stringMatching(new RegExp(`^${names[0]} does not take a batch of 12000\\d+ bytes$`)),
+    });
+  } finally {
+    await large.close();
+  }
 });
 
 async function make(settings: Readonly<Record<string, string>>, numPartitions = 1): Promise<void> {

@@ -53,3 +53,32 @@ describe('a row under two keys', () => {
     expect(offsetsOf(queue)).toEqual([2]);
   });
 });
+
+describe('large commands', () => {
+  const filled = () => {
+    const queue = queueAt(0, []);
+    for (let offset = 0; offset < 6; offset++) queue.add(offset, command(`c${offset}`), offset === 3 ? 500 : 100);
+    return queue;
+  };
+
+  it('go few at a time, the first one however large it is, and in their order', () => {
+    const queue = filled();
+    const next = () => queue.batch(0, 100, 250).map(({ offset }) => offset);
+    expect(next()).toEqual([0, 1]);
+    queue.settle([0, 1], [], 0);
+    expect(next()).toEqual([2]);
+    queue.settle([2], [], 0);
+    expect(next()).toEqual([3]);
+    queue.settle([3], [], 0);
+    expect(next()).toEqual([4, 5]);
+  });
+
+  it('count until they are answered', () => {
+    const queue = filled();
+    expect(queue.bytes).toBe(1000);
+    queue.settle([3], [0], 0);
+    expect(queue.bytes).toBe(500);
+    queue.settle([0, 1, 2, 4, 5], [], 0);
+    expect(queue.bytes).toBe(0);
+  });
+});

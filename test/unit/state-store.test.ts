@@ -10,7 +10,7 @@ import { takeStoreFolder } from '../../src/state/folder.js';
 import { LmdbBacking } from '../../src/state/lmdb-backing.js';
 import { LocalStore } from '../../src/state/local-store.js';
 import { MemoryBacking } from '../../src/state/memory-backing.js';
-import { StateStore, type StateChange } from '../../src/state/store.js';
+import { STORE_LIMITS, StateStore, type StateChange, type StoreLimits } from '../../src/state/store.js';
 
 interface Thing {
   readonly name: string;
@@ -53,6 +53,73 @@ function storeOver(backing: StateBacking, flushTransactions = 1): StateStore<Thi
     limits,
   );
 }
+
+describe('large records', () => {
+  const large = (name: string): Thing => ({ name: name.repeat(200_000), tags: [] });
+  function counting(limits: Partial<StoreLimits>) {
+    let decoded = 0;
+    const backing = new MemoryBacking();
+    const counted = { ...codec, decode: (bytes: Buffer) => (decoded++, codec.decode(bytes)) };
+    const identity = () => ({ cluster: 'c', birth: 'b', schemas: [1] });
+    const all = { ...STORE_LIMITS, ...limits };
+    return { backing, store: new StateStore<Thing>(backing, counted, identity, () => 0, all), decoded: () => decoded };
+  }
+
+  it('are written to the local store before there are many of them', () => {
+    const { backing, store } = counting({ flushBytes: 500_000 });
+    for (const [at, key] of ['a', 'b', 'c'].entries()) {
+      store.put(key, large(key));
+      store.seal();
+      store.committed(at + 1);
+    }
+    expect(backing.meta()?.offset).toBe(3);
+    expect(backing.get('a')?.length).toBeGreaterThan(200_000);
+    store.put('d', large('d'));
+    store.seal();
+    store.committed(4);
+    expect(backing.meta()?.offset).toBe(3);
+  });
+
+  it('are not kept at hand beyond a bound, and one that is alone too large not at all', () => {
+    const { store, decoded } = counting({ flushBytes: 1, cachedBytes: 900_000 });
+    for (const [at, key] of ['a', 'b', 'c', 'd', 'e'].entries()) {
+      store.put(key, large(key));
+      store.put('small', { name: String(at), tags: [] });
+      store.seal();
+      store.committed(at + 1);
+    }
+    const before = decoded();
+    expect(store.get('e')).toEqual(large('e'));
+    expect(decoded()).toBe(before);
+    expect(store.get('a')).toEqual(large('a'));
+    expect(decoded()).toBe(before + 1);
+    store.put('f', { name: 'f'.repeat(600_000), tags: [] });
+    store.seal();
+    store.committed(6);
+    expect(store.get('f')?.name.length).toBe(600_000);
+    expect(store.get('f')?.name.length).toBe(600_000);
+    expect(decoded()).toBe(before + 3);
+    expect(store.get('small')?.name).toBe('4');
+  });
+
+  it('tell how much of them was read for a transaction', () => {
+    const { store } = counting({ flushBytes: 1, cachedBytes: 0 });
+    store.put('a', large('a'));
+    store.put('small', { name: 's', tags: [] });
+    store.seal();
+    store.committed(1);
+    expect(store.touchedBytes).toBe(0);
+    store.get('small');
+    expect(store.touchedBytes).toBe(0);
+    store.get('a');
+    expect(store.touchedBytes).toBeGreaterThan(200_000);
+    store.seal();
+    expect(store.touchedBytes).toBe(0);
+    store.get('a');
+    store.discard();
+    expect(store.touchedBytes).toBe(0);
+  });
+});
 
 describe.each([
   ['memory', () => new MemoryBacking()],

@@ -1,5 +1,6 @@
 import type { QueuedCommand } from '../../../src/connector/contract.js';
 import { recordKey, recordKeyParts, type Row, type Value } from '../../../src/model/value.js';
+import { imageToTell } from '../marks.js';
 import { Answers } from './answers.js';
 import { type CommandGroup, groupParameters, keyParameters } from './command-group.js';
 import { settled } from './failures.js';
@@ -15,6 +16,10 @@ export class KeysUnknown extends Error {
 
 /** Characters of one statement's values. */
 const MAX_STATEMENT_LENGTH = 16 * 1024 * 1024;
+
+/** Rows that are looked at in the first statement of a group, and characters that later ones may show, about. */
+const FIRST_INSPECTED = 16;
+const INSPECTED_LENGTH = 16 * 1024 * 1024;
 
 const KEPT_OUT = {
   code: '02000',
@@ -190,23 +195,43 @@ async function deferOrRefuse(session: Session, group: CommandGroup, answers: Ans
   }
 }
 
-/** @returns the commands whose row is as they expect after all. */
+/**
+ * In parts: rows may be far larger than the commands about them. The first part tells how large.
+ * @returns the commands whose row is as they expect after all.
+ */
 async function inspect(session: Session, groups: readonly CommandGroup[], answers: Answers): Promise<CommandGroup[]> {
   const again: CommandGroup[] = [];
-  for (const group of groups) {
-    const text = group.form.statements.inspect;
-    const answer = await session.query({ text, values: groupParameters(group), prepared: true });
-    const seen = new Map(answer.rows.map((row) => [Number(row[0]), row] as const));
-    const unseen = group.commands.filter((_, at) => !seen.has(at + 1));
-    const asExpected = group.commands.filter((queued, at) => {
-      const row = seen.get(at + 1);
-      return row !== undefined && !judge(group.form.table, queued, row, answers);
-    });
-    if (group.form.operation === 'insert') asExpected.push(...unseen);
-    else if (unseen.length > 0) await deferOrRefuse(session, { form: group.form, commands: unseen }, answers);
-    if (asExpected.length > 0) again.push({ form: group.form, commands: asExpected });
+  for (const { form, commands } of groups) {
+    let count = FIRST_INSPECTED;
+    for (let at = 0; at < commands.length; ) {
+      const part = { form, commands: commands.slice(at, at + count) };
+      at += count;
+      const { asExpected, bytes } = await inspectPart(session, part, answers);
+      if (asExpected.length > 0) again.push({ form, commands: asExpected });
+      count = Math.max(1, Math.floor((INSPECTED_LENGTH * part.commands.length) / Math.max(1, bytes)));
+    }
   }
   return again;
+}
+
+async function inspectPart(
+  session: Session,
+  { form, commands }: CommandGroup,
+  answers: Answers,
+): Promise<{ readonly asExpected: QueuedCommand[]; readonly bytes: number }> {
+  const values = groupParameters({ form, commands });
+  const answer = await session.query({ text: form.statements.inspect, values, prepared: true });
+  const seen = new Map(answer.rows.map((row) => [Number(row[0]), row] as const));
+  const unseen = commands.filter((_, at) => !seen.has(at + 1));
+  const asExpected = commands.filter((queued, at) => {
+    const row = seen.get(at + 1);
+    return row !== undefined && !judge(form.table, queued, row, answers);
+  });
+  if (form.operation === 'insert') asExpected.push(...unseen);
+  else if (unseen.length > 0) await deferOrRefuse(session, { form, commands: unseen }, answers);
+  let bytes = 0;
+  for (const row of answer.rows) for (const text of row) bytes += text?.length ?? 0;
+  return { asExpected, bytes };
 }
 
 /** Answers from what the row shows; false when it shows what was expected and should have been written. */
@@ -224,7 +249,8 @@ function judge(
   }
   const met = imageOf(table, texts);
   const key = recordKey(met, table.plan.shape.key);
-  answers.refused(queued, key, met, refusal(queued, key, met));
+  // What is not told need not be kept until then.
+  answers.refused(queued, key, imageToTell(met), refusal(queued, key, met));
   return true;
 }
 
