@@ -1,5 +1,5 @@
 import pg from 'pg';
-import type { Finding } from '../../src/connector/contract.js';
+import type { Finding, SystemUse } from '../../src/connector/contract.js';
 import type { EntitySystemPlan } from '../../src/plan/plan.js';
 import { bad, good, room, type ServerState } from './check-server.js';
 import { parseTableName, publicationName, quoteTable, slotName } from './names.js';
@@ -10,16 +10,20 @@ import type { QuerySession } from './session.js';
 export async function checkSlot(
   session: QuerySession,
   system: string,
-  prefix: string,
+  use: SystemUse,
   server: ServerState,
 ): Promise<Finding[]> {
-  const name = slotName(prefix, system);
+  const name = slotName(use.prefix, system);
   const [slot] = await session.query(
     `SELECT slot_type, plugin, (database = current_database())::text, wal_status, active::text,
             pg_size_pretty(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn))
        FROM pg_replication_slots WHERE slot_name = $1`,
     [name],
   );
+  if (slot === undefined && use.hasPosition) {
+    const lost = `the replication slot ${name} is gone, and what changed since the last run with it`;
+    return [bad('slot', `${lost}: run duolog resync ${system}`, null)];
+  }
   if (slot === undefined) {
     return [
       good('slot', `the replication slot ${name} will be created at the first start`),
@@ -34,8 +38,8 @@ export async function checkSlot(
   if (walStatus === 'lost') {
     return [bad('slot', `the server has removed log that the slot ${name} needed: run duolog resync ${system}`, null)];
   }
-  const use = active === 'true' ? 'in use' : 'not in use';
-  return [good('slot', `the replication slot ${name} is there, ${use}, and keeps ${retained ?? 'no'} of log`)];
+  const reading = active === 'true' ? 'in use' : 'not in use';
+  return [good('slot', `the replication slot ${name} is there, ${reading}, and keeps ${retained ?? 'no'} of log`)];
 }
 
 interface Publication {

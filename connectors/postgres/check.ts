@@ -18,7 +18,7 @@ export async function checkPostgres(
   const written = entities.filter((entity) => entity.written);
   return [
     ...checkServer(server, captured.length > 0, written.length > 0),
-    ...(captured.length === 0 ? [] : await checkSlot(session, system, use.prefix, server)),
+    ...(captured.length === 0 ? [] : await checkSlot(session, system, use, server)),
     ...(captured.length === 0 ? [] : await checkPublication(session, system, use.prefix, captured, server)),
     ...(await checkRights(session, entities)),
     ...(written.length === 0 ? [] : await checkBookkeeping(session)),

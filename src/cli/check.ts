@@ -5,7 +5,8 @@ import { problemText, type Problem } from '../config/problems.js';
 import { registryOptions } from '../config/registry-connection.js';
 import type { SystemUse } from '../connector/contract.js';
 import type { EntitySystemPlan } from '../plan/plan.js';
-import type { TopicFinding } from '../log/contract.js';
+import type { Log, TopicFinding } from '../log/contract.js';
+import { TopicNames } from '../log/topics.js';
 import { DuologError } from '../errors/duolog-error.js';
 import { openLog } from '../kafka/index.js';
 import { createLogger } from '../logging/logger.js';
@@ -26,13 +27,16 @@ export async function check(options: { readonly config: string }, output: Output
     const shapes = await Promise.all(systems.map((system) => describeSystem(loaded, system)));
     const compiled = compile(loaded, shapes);
     const reached = systems.filter((_system, at) => shapes[at]?.reached === true);
-    const inSystems = await Promise.all(reached.map((system) => checkSystem(system, compiled.plans)));
-    const elsewhere = await Promise.all([checkKafka(loaded, compiled.plans), checkRegistry(loaded)]);
+    const [kafka, registry] = await Promise.all([checkKafka(loaded, compiled.plans), checkRegistry(loaded)]);
+    const inSystems = await Promise.all(
+      reached.map((system) => checkSystem(system, compiled.plans, kafka.positions.has(system.name))),
+    );
     return [
       ...shapes.flatMap(({ findings }) => findings),
       ...compiled.findings,
       ...inSystems.flat(),
-      ...elsewhere.flat(),
+      ...kafka.findings,
+      ...registry,
     ];
   });
   const counts = countFindings(findings);
@@ -133,9 +137,14 @@ function matchFindings(loaded: LoadedConfiguration, plans: readonly SyncPlan[]):
   });
 }
 
-async function checkSystem(system: OpenedSystem, plans: readonly SyncPlan[]): Promise<readonly PlacedFinding[]> {
+async function checkSystem(
+  system: OpenedSystem,
+  plans: readonly SyncPlan[],
+  hasPosition: boolean,
+): Promise<readonly PlacedFinding[]> {
   try {
-    const findings = await system.catalogue.check(entitiesOf(plans, system.name), useOf(plans, system.name));
+    const use = useOf(plans, system.name, hasPosition);
+    const findings = await system.catalogue.check(entitiesOf(plans, system.name), use);
     return findings.map((finding) => ({ ...finding, place: system.name }));
   } catch (error) {
     return [failure(system.name, 'check', error)];
@@ -153,7 +162,7 @@ export function entitiesOf(plans: readonly SyncPlan[], system: string): readonly
 }
 
 /** What a system's set-up depends on beyond its tables; plans of one configuration share their prefix. */
-export function useOf(plans: readonly SyncPlan[], system: string): SystemUse {
+export function useOf(plans: readonly SyncPlan[], system: string, hasPosition: boolean): SystemUse {
   const match: Record<string, (readonly string[])[]> = {};
   for (const entity of plans.flatMap((plan) => plan.entities)) {
     const columns = entity.systems[system]?.columns ?? [];
@@ -162,25 +171,46 @@ export function useOf(plans: readonly SyncPlan[], system: string): SystemUse {
     );
     match[entity.name] = rules.filter((rule, at) => rule.length === entity.match[at]!.on.length);
   }
-  return { prefix: plans[0]?.prefix ?? '', match };
+  return { prefix: plans[0]?.prefix ?? '', match, hasPosition };
 }
 
-async function checkKafka(
-  { configuration }: LoadedConfiguration,
-  plans: readonly SyncPlan[],
-): Promise<readonly PlacedFinding[]> {
+interface CheckedKafka {
+  readonly findings: readonly PlacedFinding[];
+  /** Systems that an earlier run has read from. */
+  readonly positions: ReadonlySet<string>;
+}
+
+async function checkKafka({ configuration }: LoadedConfiguration, plans: readonly SyncPlan[]): Promise<CheckedKafka> {
   try {
     const log = await openLog(kafkaLogOptions(configuration.kafka, createLogger({ level: 'silent', format: 'json' })));
     try {
       const reached = good('kafka', 'connection', `cluster ${await log.clusterId()} answers`);
       const topics = await log.inspectTopics(topicSpecs(plans, configuration.retention.decisionsMs));
-      return [reached, ...topicFindings(topics)];
+      const missing = new Set(topics.filter(({ state }) => state === 'missing').map(({ topic }) => topic));
+      const positions = await systemsWithPosition(log, configuration.prefix, plans, missing);
+      return { findings: [reached, ...topicFindings(topics)], positions };
     } finally {
       await log.close();
     }
   } catch (error) {
-    return [failure('kafka', 'connection', error)];
+    return { findings: [failure('kafka', 'connection', error)], positions: new Set() };
   }
+}
+
+async function systemsWithPosition(
+  log: Log,
+  prefix: string,
+  plans: readonly SyncPlan[],
+  missing: ReadonlySet<string>,
+): Promise<ReadonlySet<string>> {
+  const names = new TopicNames(prefix);
+  const found = new Set<string>();
+  for (const system of new Set(plans.flatMap(({ systems }) => systems))) {
+    const captured = entitiesOf(plans, system).some((entity) => entity.captured);
+    if (!captured || missing.has(names.position(system))) continue;
+    if ((await log.bounds(names.position(system))).end > 0) found.add(system);
+  }
+  return found;
 }
 
 /** Topics that are right or only missing are told in one line each kind. */

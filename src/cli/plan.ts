@@ -18,7 +18,7 @@ export async function plan(options: { readonly config: string }, output: Output)
     const compiled = compileOrThrow(loaded, shapes);
     const planned = systems.map(async (system) => ({
       system: system.name,
-      statements: await system.catalogue.plan(entitiesOf(compiled, system.name), useOf(compiled, system.name)),
+      statements: await system.catalogue.plan(entitiesOf(compiled, system.name), useOf(compiled, system.name, false)),
     }));
     return { plans: compiled, statements: await Promise.all(planned) };
   });

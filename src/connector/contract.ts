@@ -55,6 +55,8 @@ export interface SystemUse {
   readonly prefix: string;
   /** By entity: the columns of each match rule, which an insert is guarded by. */
   readonly match: Readonly<Record<string, readonly (readonly string[])[]>>;
+  /** An earlier run has stored how far it has read: what the system keeps for that must be there. */
+  readonly hasPosition: boolean;
 }
 
 export interface TableReference {

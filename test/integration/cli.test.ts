@@ -122,6 +122,15 @@ describe('duolog on two real databases', () => {
     }
     expect(process.output()).not.toContain('Berglunds');
   });
+
+  it('check after that says of a slot that is gone that changes are lost', async () => {
+    expect((await duolog(pair, 'check')).code).toBe(0);
+    const slot = `duolog_${pair.prefix}_crm`;
+    await eventually(() => pair.crm.query('SELECT pg_drop_replication_slot($1)', [slot]));
+    const { code, text } = await duolog(pair, 'check');
+    expect(text).toMatch(new RegExp(`✗ slot: the replication slot ${slot} is gone.*run duolog resync crm`));
+    expect(code).toBe(1);
+  });
 });
 
 describe('run --observe where people will have to look', () => {

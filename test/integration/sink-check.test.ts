@@ -49,7 +49,7 @@ describe.each(testedPostgres)('check and plan on Postgres %s', (version) => {
   async function check(url = roleUrl): Promise<readonly Finding[]> {
     const catalogue = new PostgresConnector('crm', { url }).catalogue();
     try {
-      return await catalogue.check(entities, { prefix: fixture.prefix, match });
+      return await catalogue.check(entities, { prefix: fixture.prefix, match, hasPosition: false });
     } finally {
       await catalogue.close();
     }
@@ -140,7 +140,7 @@ describe.each(testedPostgres)('check and plan on Postgres %s', (version) => {
 
   test('plan tells the statements of a first run; run by hand, nothing is left to plan', async () => {
     const catalogue = new PostgresConnector('crm', { url: fixture.database.url }).catalogue();
-    const use = { prefix: fixture.prefix, match };
+    const use = { prefix: fixture.prefix, match, hasPosition: false };
     const statements = await catalogue.plan(entities, use);
     expect(statements.some((statement) => statement.startsWith('CREATE PUBLICATION'))).toBe(true);
     for (const statement of statements) await fixture.user.query(statement);
@@ -233,7 +233,11 @@ describe('a server that is not set up for it', () => {
       await client.query(SCHEMA);
       await client.end();
       const catalogue = new PostgresConnector('crm', { url }).catalogue();
-      const findings = await catalogue.check([await sinkPlan(url, 'company')], { prefix: 'p', match: {} });
+      const findings = await catalogue.check([await sinkPlan(url, 'company')], {
+        prefix: 'p',
+        match: {},
+        hasPosition: false,
+      });
       await catalogue.close();
       expect(findings.filter(({ severity }) => severity === 'error')).toMatchObject([
         { check: 'wal-level', statement: "ALTER SYSTEM SET wal_level = 'logical'" },
