@@ -1,6 +1,6 @@
 // Follows topics of Duolog and prints a line of JSON a record. npm install kafkajs@2.2.4 @confluentinc/schemaregistry
 import { AvroDeserializer, SchemaRegistryClient, SerdeType } from '@confluentinc/schemaregistry';
-import { Kafka } from 'kafkajs';
+import { Kafka, logLevel } from 'kafkajs';
 
 const [brokers, registry, groupId, ...topics] = process.argv.slice(2);
 if (topics.length === 0) {
@@ -11,8 +11,10 @@ const changes = new Set(['insert', 'update', 'delete', 'read']); // of change to
 const client = new SchemaRegistryClient({ baseURLs: [registry] });
 const options = { subjectNameStrategyType: 'TOPIC' }; // saves a question to the registry that not every one knows
 const [keys, values] = [SerdeType.KEY, SerdeType.VALUE].map((part) => new AvroDeserializer(client, part, options));
+// Below WARN kafkajs writes its log among our lines.
+const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.WARN });
 // Committed records only: what an aborted transaction wrote never happened.
-const consumer = new Kafka({ brokers: brokers.split(',') }).consumer({ groupId, readUncommitted: false });
+const consumer = kafka.consumer({ groupId, readUncommitted: false });
 await consumer.connect();
 await consumer.subscribe({ topics, fromBeginning: true });
 await consumer.run({

@@ -203,6 +203,8 @@ describe('the example consumer', () => {
       const written = seen(changes).filter(({ record }) => record?.after?.name === 'Berglunds snabbköp');
       expect(written.map(({ record }) => [record?.op, record?.origin?.sync])).toEqual([['update', 'customers']]);
       expect(seen(changes).filter(({ record }) => record?.op === 'read')).toHaveLength(3);
+      const lines = text.split('\n').slice(0, -1);
+      expect(lines.filter((line) => !line.startsWith(`{"topic":"${prefix}.`))).toEqual([]);
     } finally {
       consumer.kill();
     }
