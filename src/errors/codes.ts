@@ -48,7 +48,10 @@ export const ERROR_KINDS = {
     retry: 'backoff',
     hint: 'Another process has taken over this task; nothing needs doing unless two deployments share one prefix.',
   },
-  KAFKA_MESSAGE_TOO_LARGE: { retry: 'operator', hint: 'Raise max.message.bytes and segment.bytes of the topic named in the message.' },
+  KAFKA_MESSAGE_TOO_LARGE: {
+    retry: 'operator',
+    hint: 'Raise max.message.bytes and segment.bytes of the topic named in the message.',
+  },
   KAFKA_NOT_ALLOWED: {
     retry: 'operator',
     hint: "Give Duolog's user the right named in the message, or correct its credentials.",
@@ -113,7 +116,7 @@ export const ERROR_KINDS = {
   },
   SINK_UNREACHABLE: {
     retry: 'backoff',
-    hint: 'The target does not answer; commands wait in Kafka and nothing is lost.',
+    hint: "Bring the server back, or correct the system's url; commands wait in Kafka and nothing is lost.",
   },
   SLOT_IN_USE: {
     retry: 'backoff',
@@ -148,7 +151,7 @@ export const ERROR_KINDS = {
   },
   SOURCE_UNREACHABLE: {
     retry: 'backoff',
-    hint: 'The system does not answer or has closed the connection; it keeps its changes until we read them.',
+    hint: "Bring the server back, or correct the system's url; it keeps its changes until they are read.",
   },
   SOURCE_VERSION: { retry: 'operator', hint: 'Capture needs Postgres 14 or later.' },
   STATE_DISK_FULL: {
