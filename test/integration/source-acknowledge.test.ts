@@ -162,7 +162,10 @@ describe.each(testedPostgres)('what is confirmed to Postgres %i', (version) => {
     const first = await events();
     store.commit(first);
     await source!.acknowledge(first.position);
-    await eventually(async () => (await confirmed()) === parseLsn(JSON.parse(first.position).lsn) + 1);
+    const next = parseLsn(JSON.parse(first.position).lsn) + 1;
+    let stands = 0;
+    const what = () => `the slot, at ${stands}, to stand at ${next}; source ${JSON.stringify(source!.status())}`;
+    await eventually(async () => (stands = await confirmed()) === next, { what });
     await kill();
     await open(1);
     expect((await events()).events).toMatchObject([{ key: '2' }]);
