@@ -144,13 +144,16 @@ export async function accepts(port: number): Promise<boolean> {
   });
 }
 
+/** As Node, Postgres, Kafka and the registry say it. */
+const PORT_TAKEN = /address already in use|EADDRINUSE|BindException|Port \d+ seems to be in use/i;
+
 /** Starts with free ports; if somebody took one meanwhile, starts once more with others. */
 export async function withFreePorts<T>(count: number, start: (ports: number[]) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await start(await freePorts(count));
     } catch (error) {
-      const taken = error instanceof Error && /address already in use|EADDRINUSE|BindException/i.test(error.message);
+      const taken = error instanceof Error && PORT_TAKEN.test(error.message);
       if (!taken || attempt === 3) throw error;
     }
   }
