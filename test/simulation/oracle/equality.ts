@@ -109,10 +109,9 @@ class Equality {
   private isMeantToLack(canonical: CanonicalOutput, system: string): boolean {
     const entity = this.observed.world.entities.find(({ name }) => name === canonical.entity)!;
     if (this.keeping.wasUnlinked(canonical)) return true;
-    const keeping = Object.keys(canonical.keys).every((other) =>
-      ['never', 'unlink'].includes(entity.systems[other]!.delete),
-    );
-    return keeping && this.wasDeleted(canonical.link, entity, system);
+    const others = Object.keys(canonical.keys);
+    const keeping = others.every((other) => ['never', 'unlink'].includes(entity.systems[other]!.delete));
+    return others.length > 0 && keeping && this.wasDeleted(canonical.link, entity, system);
   }
 
   private wasDeleted(link: string, entity: EntityConfig, system: string): boolean {
