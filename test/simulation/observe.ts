@@ -5,7 +5,9 @@ import { keyOf } from '../../src/avro/progress-codec.js';
 import type { Command } from '../../src/connector/contract.js';
 import type { FieldValue, StreamEvent } from '../../src/decision/events.js';
 import type { CanonicalOutput, DecisionOutput, HeldFor, HoldOutput } from '../../src/decision/outputs.js';
-import type { Observed, Seen } from './oracle/observed.js';
+import { SYNC_KEY } from '../../src/decision/state.js';
+import type { LogRecord } from '../../src/log/contract.js';
+import type { Gap, Observed, Seen } from './oracle/observed.js';
 import { REGISTRY } from './tasks.js';
 import type { World } from './world.js';
 
@@ -30,15 +32,20 @@ export async function observe(world: World): Promise<Observed> {
   const decoder = new Decoder(REGISTRY);
   const decode = (bytes: Buffer) => decoder.decode(bytes);
   const topics: Topics = { events: [], commands: [], canonical: [], decisions: [], holds: [] };
+  const gaps: (Pick<Gap, 'system' | 'entity' | 'told'> & { readonly record: LogRecord })[] = [];
   const relevant = world.records.filter(({ what }) => /\.(change|command|canonical|decision|hold)\./.test(what.topic));
   await decoder.prepare(relevant.flatMap(({ what }) => [what.key, what.value]));
   for (const { order, what: record } of relevant) {
     const [, kind = '', first = '', second = ''] = record.topic.split('.');
     const key = record.key === null ? null : keyOf(decode(record.key));
     switch (kind) {
-      case 'change':
-        topics.events.push({ order, what: changeEvent(first, second, key, decode(record.value!)) });
+      case 'change': {
+        const what = changeEvent(first, second, key, decode(record.value!));
+        topics.events.push({ order, what });
+        if (what.kind === 'end' && what.end === 'gap')
+          gaps.push({ system: first, entity: second, told: order, record });
         break;
+      }
       case 'command':
         topics.commands.push({ order, what: { system: second, command: commandOf(decode(record.value!)) } });
         break;
@@ -57,7 +64,30 @@ export async function observe(world: World): Promise<Observed> {
     }
   }
   const { config, databases, history, lost, resynced } = world;
-  return { world: config, databases, history, lost, resynced, ...topics };
+  const decided = await decidedGaps(world, gaps, decoder);
+  return { world: config, databases, history, lost, resynced, gaps: decided, ...topics };
+}
+
+/** Each commit of the stream task says how far it has come. */
+async function decidedGaps(
+  world: World,
+  told: readonly (Pick<Gap, 'system' | 'entity' | 'told'> & { readonly record: LogRecord })[],
+  decoder: Decoder,
+): Promise<Gap[]> {
+  if (told.length === 0) return [];
+  const commits = world.records.filter(
+    ({ what }) => what.topic.includes('.state.') && what.value !== null && what.key!.toString() === SYNC_KEY,
+  );
+  await decoder.prepare(commits.map(({ what }) => what.value));
+  const consumed = commits.map(({ what }) => {
+    const { other } = decoder.decode(what.value!).value as { readonly other: string };
+    return (JSON.parse(other) as { readonly consumed: Readonly<Record<string, number>> }).consumed;
+  });
+  return told.flatMap(({ record, ...gap }) => {
+    const at = consumed.findIndex((offsets) => offsets[record.topic]! > record.offset);
+    // Where nothing came of it, no commit ever followed.
+    return at < 0 ? [] : [{ ...gap, decided: commits[at]!.order, after: commits[at - 1]?.order ?? 0 }];
+  });
 }
 
 function toldBy(value: unknown): Told {

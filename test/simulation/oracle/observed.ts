@@ -13,6 +13,16 @@ export interface Seen<T> {
   readonly what: T;
 }
 
+/** A place in a system's stream where changes may have been lost, in the order of all that was seen. */
+export interface Gap {
+  readonly system: string;
+  readonly entity: string;
+  readonly told: number;
+  /** The stream task's commit that it was decided in, and the one before. */
+  readonly decided: number;
+  readonly after: number;
+}
+
 /** All that a run leaves to look at: the systems' own history and the topics, from their first record. */
 export interface Observed {
   readonly world: WorldConfig;
@@ -21,6 +31,7 @@ export interface Observed {
   /** Systems whose logs were cut before they had been read, and those of which a resync was asked for. */
   readonly lost: ReadonlySet<string>;
   readonly resynced: ReadonlySet<string>;
+  readonly gaps: readonly Gap[];
   readonly events: readonly Seen<StreamEvent>[];
   readonly commands: readonly Seen<{ readonly system: string; readonly command: Command }>[];
   readonly canonical: readonly Seen<CanonicalOutput>[];

@@ -1,5 +1,5 @@
 import type { StreamEvent } from '../../../src/decision/events.js';
-import { type Observed, type RecordChange, type Violation } from './observed.js';
+import type { Observed, RecordChange, Seen, Violation } from './observed.js';
 
 /**
  * The change topics tell each record's changes without gap and double, and whose they are (I2, I8); commands go out
@@ -94,14 +94,10 @@ function historyOf(observed: Observed, system: string, entity: string, after: nu
 
 function verifyCommands(observed: Observed): Violation[] {
   const violations: Violation[] = [];
-  const answers = new Map<string, number[]>();
-  for (const transactions of observed.history.values()) {
-    for (const { order, what } of transactions) {
-      for (const { command } of what.mark?.outcomes ?? [])
-        answers.set(command, [...(answers.get(command) ?? []), order]);
-    }
-  }
+  const answers = answersOf(observed);
+  const asked = new Map<string, Seen<Asked>[]>();
   const inFlight = new Map<string, string>();
+  const doubts = new Doubts(observed);
   const ended = snapshotEnds(observed);
   for (const { order, what } of observed.commands) {
     const { system, command } = what;
@@ -109,19 +105,69 @@ function verifyCommands(observed: Observed): Violation[] {
     if (command.operation === 'insert' && end !== undefined && order < end) {
       violations.push({ rule: 'I12', message: `${command.id} inserts into ${system} before its snapshot has ended` });
     }
-    // Its answer may be lost, and it be asked for again.
-    if (observed.resynced.has(system)) continue;
     const member = `${command.link} in ${system}`;
-    const earlier = inFlight.get(member);
-    if (earlier && !((answers.get(earlier)?.[0] ?? Number.POSITIVE_INFINITY) < order)) {
+    const before = asked.get(command.id) ?? [];
+    asked.set(command.id, [...before, { order, what }]);
+    if (before.length > doubts.since(before[0], order)) {
+      violations.push({ rule: 'I6', message: `${command.id} for ${member} is asked for again without need` });
+    }
+    const earlier = inFlight.get(member) ?? command.id;
+    inFlight.set(member, command.id);
+    const isAnswered = (answers.get(earlier)?.[0] ?? Number.POSITIVE_INFINITY) < order;
+    if (earlier !== command.id && !isAnswered && doubts.since(asked.get(earlier)![0], order) === 0) {
       violations.push({ rule: 'I6', message: `${command.id} for ${member} before the answer to ${earlier}` });
     }
-    inFlight.set(member, command.id);
-    const count = answers.get(command.id)?.length ?? 0;
-    if (count !== 1)
-      violations.push({ rule: 'I4', message: `${command.id} for ${member} was answered ${count} times` });
+  }
+  for (const [id, times] of asked) {
+    const count = answers.get(id)?.length ?? 0;
+    if (count >= 1 && count <= times.length) continue;
+    const { system, command } = times[0]!.what;
+    const message = `${id} for ${command.link} in ${system} was answered ${count} times, asked for ${times.length} times`;
+    violations.push({ rule: 'I4', message });
   }
   return violations;
+}
+
+type Asked = Observed['commands'][number]['what'];
+
+/** When the target answered each command. */
+function answersOf(observed: Observed): Map<string, number[]> {
+  const answers = new Map<string, number[]>();
+  for (const transactions of observed.history.values()) {
+    for (const { order, what } of transactions) {
+      for (const { command } of what.mark?.outcomes ?? [])
+        answers.set(command, [...(answers.get(command) ?? []), order]);
+    }
+  }
+  return answers;
+}
+
+/** Commands whose answer may have been lost at a gap: rows or their absence may end them, or they are asked for again. */
+class Doubts {
+  /** By command: when its answer was told first. */
+  private readonly told = new Map<string, number>();
+
+  constructor(private readonly observed: Observed) {
+    for (const { order, what } of observed.events) {
+      const command = what.kind === 'change' ? what.origin?.command : what.kind === 'outcome' && what.outcome.command;
+      if (command && !this.told.has(command)) this.told.set(command, order);
+    }
+  }
+
+  /** How many gaps had been decided, or were in the commit, when the one asked for first was still without an answer. */
+  since(first: Seen<Asked> | undefined, until: number): number {
+    if (first === undefined) return 0;
+    const { system, command } = first.what;
+    const told = this.told.get(command.id) ?? Number.POSITIVE_INFINITY;
+    return this.observed.gaps.filter(
+      (gap) =>
+        gap.system === system &&
+        gap.entity === command.entity &&
+        first.order < gap.decided &&
+        gap.after < until &&
+        gap.told < told,
+    ).length;
+  }
 }
 
 /**
