@@ -57,8 +57,9 @@ class Accounts {
   }
 
   private editsOf(change: RecordChange): Edit[] {
-    const { system, entity, before, after } = change;
+    const { system, entity, after } = change;
     if (after === null) return [];
+    const before = change.before ?? this.lastToldOf(change);
     // A key changed where the log was cut is a record of its own (docs/adr/0012): what it leaves empty, nobody cleared.
     const mayBeNew = change.oldKey !== null && this.observed.lost.has(system);
     const config = entity.systems[system]!;
@@ -73,6 +74,35 @@ class Accounts {
       edits.push({ change, field, value });
     }
     return edits;
+  }
+
+  /**
+   * A record deleted and brought back where the log was cut shows nobody that it was ever gone: an edit is only what it
+   * shows otherwise.
+   */
+  private lastToldOf(change: RecordChange): Row | null {
+    if (!this.observed.lost.has(change.system) || this.isTold(change)) return null;
+    const earlier = this.changes.filter(
+      (one) =>
+        one.system === change.system &&
+        one.entity === change.entity &&
+        one.key === change.key &&
+        this.isLater(change, one),
+    );
+    const deletion = earlier.findLast(({ before, after }) => before !== null && after === null);
+    return deletion === undefined || this.isTold(deletion) ? null : deletion.before;
+  }
+
+  private isTold({ system, entity, transaction, key }: RecordChange): boolean {
+    return this.observed.events.some(
+      ({ what }) =>
+        what.kind === 'change' &&
+        what.operation !== 'read' &&
+        what.system === system &&
+        what.entity === entity.name &&
+        what.key === key &&
+        what.transaction === String(transaction),
+    );
   }
 
   /** Clearing a value that no other system had got is no edit of theirs: an empty field may be filled at a first link. */
