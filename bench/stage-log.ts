@@ -2,7 +2,9 @@ import type { Log, LogProducer, LogReader, LogRecord, LogTransaction, PollOption
 
 /** A log in memory for one task alone: no broker, no network, so that what is measured is the task. */
 export class StageLog {
+  /** What is left of each topic, the first of it at its `earliest` offset. */
   readonly topics = new Map<string, LogRecord[]>();
+  private readonly earliest = new Map<string, number>();
   /** Sees what a task commits. */
   onCommit: (transaction: LogTransaction) => void = () => undefined;
   messages = 0;
@@ -12,7 +14,7 @@ export class StageLog {
 
   append(topic: string, key: Buffer | null, value: Buffer | null): void {
     const records = this.recordsOf(topic);
-    records.push({ topic, offset: records.length, key, value, timestampMs: 0 });
+    records.push({ topic, offset: this.startOf(topic) + records.length, key, value, timestampMs: 0 });
   }
 
   /** What the tasks ask of a log and nothing else. */
@@ -25,14 +27,14 @@ export class StageLog {
       producer: async () => producer,
       reader: async (start) => this.reader(start),
       readToEnd: async (topic, offset, onRecords) => {
-        const records = this.recordsOf(topic).slice(offset);
+        const records = this.from(topic, offset);
         if (records.length > 0) await onRecords(records);
-        return this.ends.get(topic) ?? this.recordsOf(topic).length;
+        return this.endOf(topic);
       },
-      bounds: async (topic) => ({ earliest: 0, end: this.ends.get(topic) ?? this.recordsOf(topic).length }),
+      bounds: async (topic) => ({ earliest: this.startOf(topic), end: this.endOf(topic) }),
       clusterId: async () => 'bench',
       offsetAt: async () => null,
-      trim: async () => undefined,
+      trim: async (topic, offset) => this.trim(topic, offset),
     };
     return log as Log;
   }
@@ -59,17 +61,37 @@ export class StageLog {
       poll: async ({ maxRecords }: PollOptions) => {
         const taken: LogRecord[] = [];
         for (const place of places) {
-          const records = this.recordsOf(place.topic).slice(place.offset, place.offset + maxRecords - taken.length);
+          const first = place.offset - this.startOf(place.topic);
+          const records = this.recordsOf(place.topic).slice(first, first + maxRecords - taken.length);
           place.offset += records.length;
           for (const record of records) taken.push(record);
         }
         return taken;
       },
-      position: (topic) => this.recordsOf(topic).length,
+      position: (topic) => this.endOf(topic),
       pause: () => undefined,
       resume: () => undefined,
       close: async () => undefined,
     };
+  }
+
+  private trim(topic: string, offset: number): void {
+    const earliest = this.startOf(topic);
+    if (offset <= earliest) return;
+    this.topics.set(topic, this.from(topic, offset));
+    this.earliest.set(topic, offset);
+  }
+
+  private from(topic: string, offset: number): LogRecord[] {
+    return this.recordsOf(topic).slice(offset - this.startOf(topic));
+  }
+
+  private startOf(topic: string): number {
+    return this.earliest.get(topic) ?? 0;
+  }
+
+  private endOf(topic: string): number {
+    return this.ends.get(topic) ?? this.startOf(topic) + this.recordsOf(topic).length;
   }
 
   private recordsOf(topic: string): LogRecord[] {
