@@ -109,6 +109,8 @@ describe('duolog on two real databases', () => {
       );
       await pair.crm.query("UPDATE company SET comp_name = 'Berglunds snabbköp' WHERE comp_name = 'Berglunds'");
       await eventually(async () => expect((await pair.names()).erp).toContain('Berglunds snabbköp'));
+      await pair.erp.query(`DELETE FROM customer WHERE name = 'Only in the ERP'`);
+      await eventually(async () => expect((await pair.names()).crm).not.toContain('Only in the ERP'));
       expect((await fetch(`${url}/readyz`)).status).toBe(200);
       expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/duolog_records_total\{stage="stream"[^}]*\} [1-9]/);
       const shown = await duolog(pair, 'status', '--url', url);
@@ -173,7 +175,7 @@ describe('the example consumer', () => {
     expect([status, stderr]).toEqual([2, expect.stringContaining('usage: node consumer.mjs')]);
   });
 
-  it('shows the agreed records and every change once, with who wrote it', async () => {
+  it('shows the agreed records, what is gone, and every change once, with who wrote it', async () => {
     const { prefix, env } = pair;
     const canonical = `${prefix}.canonical.company`;
     const changes = `${prefix}.change.erp.company`;
@@ -191,15 +193,23 @@ describe('the example consumer', () => {
         .filter((record) => record.topic === topic);
     try {
       await eventually(() => {
-        const present = new Map(seen(canonical).map(({ key, record }) => [key, record?.fields?.name]));
-        expect([...present.values()].map(String).sort()).toEqual([
+        // The last one of each key, as whoever keeps a copy has it: null takes the record out of it.
+        const last = new Map(seen(canonical).map(({ key, record }) => [key, record]));
+        expect([...last.values()].filter((record) => record === null)).toHaveLength(1);
+        const present = [...last.values()].filter((record) => record !== null);
+        expect(present.map((record) => record.fields?.name).sort()).toEqual([
           'Alfreds Futterkiste',
           'Berglunds snabbköp',
           'Only in the CRM',
-          'Only in the ERP',
         ]);
-        return seen(changes).some(({ record }) => record?.after?.name === 'Berglunds snabbköp');
+        return seen(changes).some(({ record }) => record?.op === 'delete');
       });
+      const [gone] = seen(canonical).filter(({ record }) => record === null);
+      expect(seen(canonical).find(({ key }) => key === gone?.key)?.record?.fields?.name).toBe('Only in the ERP');
+      const deleted = seen(changes).filter(({ record }) => record?.op === 'delete');
+      expect(deleted.map(({ key, record }) => [key, record?.before?.id, record?.after, record?.origin])).toEqual([
+        ['C3', 'C3', null, null],
+      ]);
       const written = seen(changes).filter(({ record }) => record?.after?.name === 'Berglunds snabbköp');
       expect(written.map(({ record }) => [record?.op, record?.origin?.sync])).toEqual([['update', 'customers']]);
       expect(seen(changes).filter(({ record }) => record?.op === 'read')).toHaveLength(3);
@@ -218,6 +228,7 @@ interface Seen {
   readonly record: {
     readonly op?: string;
     readonly fields?: { readonly name: string };
+    readonly before?: { readonly id: string } | null;
     readonly after?: { readonly name: string } | null;
     readonly origin?: { readonly sync: string } | null;
   } | null;
