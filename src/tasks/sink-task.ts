@@ -18,6 +18,13 @@ export interface SinkTaskOptions {
   readonly createSink: () => Sink;
 }
 
+/** One batch that was written. */
+interface Done {
+  readonly records: number;
+  readonly outcomes: readonly { readonly outcome: Outcome }[];
+  readonly startedMs: number;
+}
+
 const UNBORN_PAUSE_MS = 200;
 /** Bytes of commands that are written in one transaction: more are no faster, and all are in memory some times over. */
 const MOST_BATCH_BYTES = 16 << 20;
@@ -81,7 +88,7 @@ export class SinkTask implements Task {
     // A batch that is deferred as a whole stores nothing.
     if (answered.length > 0) this.storedLowest = lowest;
     for (const { outcome } of outcomes) this.context.metrics.outcome(outcome.status);
-    this.measure(queue, { records: batch.length, startedMs });
+    this.measure(queue, { records: batch.length, outcomes, startedMs });
     await this.trim();
     return answered.length > 0;
   }
@@ -215,9 +222,12 @@ export class SinkTask implements Task {
     await log.trim(this.topic, this.storedLowest);
   }
 
-  private measure(queue: CommandQueue, done: { readonly records: number; readonly startedMs: number } | null): void {
+  private measure(queue: CommandQueue, done: Done | null): void {
     const { clock, metrics } = this.context;
-    if (done !== null) metrics.committed(done.records, 0, (clock.nowMs() - done.startedMs) / 1000);
+    if (done !== null) {
+      const published = done.outcomes.filter(({ outcome }) => this.uncaptured.has(outcome.entity)).length;
+      metrics.committed(done.records, published, (clock.nowMs() - done.startedMs) / 1000);
+    }
     const { oldestMicros, size, deferred } = queue;
     metrics.behind(this.options.system, oldestMicros);
     metrics.inFlight(size);

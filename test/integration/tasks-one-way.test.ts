@@ -38,6 +38,14 @@ describe('a target that is not captured', () => {
     expect(rows).toEqual([{ comp_vat: 'V1' }]);
   });
 
+  it('counts the outcomes that it publishes as messages', async () => {
+    const metrics = await duolog.metrics.registry.metrics();
+    const sum = (figure: RegExp) => Array.from(metrics.matchAll(figure), ([, value]) => Number(value)).reduce(add, 0);
+    const published = sum(/^duolog_messages_total\{stage="sink",sync="customers",system="crm"\} (\d+)$/gm);
+    expect(published).toBeGreaterThanOrEqual(20);
+    expect(published).toBe(sum(/^duolog_outcomes_total\{sync="customers",system="crm",.*\} (\d+)$/gm));
+  });
+
   const publishing = FAIL_POINTS.filter((point) =>
     /^sink\.commit\.(before-begin|after-begin|after-send|before-end|after-end|after-commit)$/.test(point),
   );
@@ -58,6 +66,8 @@ describe('a target that is not captured', () => {
     expect(rows).toEqual([{ count: '1' }]);
   });
 });
+
+const add = (left: number, right: number) => left + right;
 
 describe('an opening that breaks off', () => {
   let pair: Pair;
