@@ -1,6 +1,21 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { kafkaLogOptions } from '../../src/config/kafka-connection.js';
+import { openLog } from '../../src/kafka/index.js';
+import { TopicNames } from '../../src/log/topics.js';
+import { createLogger } from '../../src/logging/logger.js';
 import { eventually } from '../support/eventually.js';
 import { startPair, type Pair } from './tasks-fixture.js';
+import { topicRecords } from './topic-records.js';
+
+/** A decision, as far as the test looks at it. */
+interface DecisionRecord {
+  readonly decision: string;
+  readonly winner: string | null;
+  readonly fields: readonly {
+    readonly field: string;
+    readonly sides: readonly { readonly system: string; readonly value: unknown }[];
+  }[];
+}
 
 const withoutCity = (text: string) =>
   text.replace(', city: "string?"', '').replace(', city: comp_city', '').replace(', city: city', '');
@@ -27,10 +42,58 @@ describe('another configuration', () => {
     await first.stop();
     await pair.start();
     await pair.equal();
-    const cities = await pair.erp.query(`SELECT city FROM customer ORDER BY vat`);
-    // Nobody ever agreed on them: the leading system's stands, as on a first start.
-    expect(cities.rows[0]).toEqual({ city: 'Berlin' });
+    // Nobody ever agreed on them: the leading system's stand, as on a first start, an empty one too.
+    const merged = [
+      { vat: 'DE1', city: 'Berlin' },
+      { vat: 'SE2', city: null },
+    ];
+    expect(await cities('crm')).toEqual(merged);
+    expect(await cities('erp')).toEqual(merged);
+    // What gave way stands in a decision, by system (I10).
+    expect(await aboutCity()).toEqual([
+      { decision: 'first-link', winner: 'erp', crm: 'Lund', erp: null },
+      { decision: 'first-link', winner: 'erp', crm: 'Wien', erp: 'Berlin' },
+    ]);
+    await pair.crm.query(`UPDATE company SET comp_city = 'Linz' WHERE comp_vat = 'SE2'`);
+    await pair.erp.query(`UPDATE customer SET city = 'Bonn' WHERE vat = 'DE1'`);
+    const edited = [
+      { vat: 'DE1', city: 'Bonn' },
+      { vat: 'SE2', city: 'Linz' },
+    ];
+    await eventually(async () => {
+      for (const system of ['crm', 'erp'] as const) expect(await cities(system)).toEqual(edited);
+      return true;
+    });
+    // Both sides had agreed by then: nothing lost by these.
+    expect(await aboutCity()).toHaveLength(2);
   });
+
+  async function cities(system: 'crm' | 'erp'): Promise<unknown[]> {
+    const query = {
+      crm: 'SELECT comp_vat AS vat, comp_city AS city FROM company ORDER BY 1',
+      erp: 'SELECT vat, city FROM customer ORDER BY 1',
+    };
+    return (await pair[system].query<Record<string, unknown>>(query[system])).rows;
+  }
+
+  /** The decisions about a city, with the values of both sides. */
+  async function aboutCity(): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    const logger = createLogger({ level: 'silent', format: 'json' });
+    const log = await openLog(kafkaLogOptions(pair.loaded.configuration.kafka, logger));
+    try {
+      const records = await topicRecords(log, pair.registry, new TopicNames(pair.prefix).decision('company'));
+      const told = records.flatMap(({ value }) => {
+        const { decision, winner, fields } = value as unknown as DecisionRecord;
+        const city = fields.find(({ field }) => field === 'city');
+        if (city === undefined) return [];
+        const of = (system: string) => city.sides.find((side) => side.system === system)?.value;
+        return [{ decision, winner, crm: of('crm'), erp: of('erp') }];
+      });
+      return told.toSorted((one, other) => String(one.crm).localeCompare(String(other.crm)));
+    } finally {
+      await log.close();
+    }
+  }
 
   it('is refused where anything else has changed, and says what', async () => {
     const first = await pair.start();

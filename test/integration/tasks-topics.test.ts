@@ -1,8 +1,5 @@
 import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Decoder } from '../../src/avro/codec.js';
-import { keyOf } from '../../src/avro/progress-codec.js';
-import { HttpSchemaRegistry } from '../../src/avro/registry.js';
 import { kafkaLogOptions } from '../../src/config/kafka-connection.js';
 import { openLog } from '../../src/kafka/index.js';
 import type { Log } from '../../src/log/contract.js';
@@ -12,32 +9,15 @@ import { createLogger } from '../../src/logging/logger.js';
 import { topicSpecs } from '../../src/tasks/topic-specs.js';
 import { eventually } from '../support/eventually.js';
 import { startPair, type Pair } from './tasks-fixture.js';
+import { topicRecords, type TopicRecord } from './topic-records.js';
 
 const logger = createLogger({ level: 'silent', format: 'json' });
 
-interface Read {
-  readonly key: string | null;
-  readonly value: Record<string, unknown> | null;
-}
-
 /** What a read-committed subscriber finds in a topic. */
-async function read(log: Log, pair: Pair, topic: string): Promise<Read[]> {
-  const decoder = new Decoder(new HttpSchemaRegistry({ url: pair.registry }));
-  const found: Read[] = [];
-  await log.readToEnd(topic, (await log.bounds(topic)).earliest, async (records) => {
-    await decoder.prepare(records.flatMap(({ key, value }) => [key, value]));
-    for (const { key, value } of records) {
-      found.push({
-        key: key === null ? null : keyOf(decoder.decode(key)),
-        value: value === null ? null : (decoder.decode(value).value as Record<string, unknown>),
-      });
-    }
-  });
-  return found;
-}
+const read = (log: Log, pair: Pair, topic: string) => topicRecords(log, pair.registry, topic);
 
 /** The last message of each key: what compaction leaves. */
-function last(messages: readonly Read[]): Read['value'][] {
+function last(messages: readonly TopicRecord[]): TopicRecord['value'][] {
   return [...new Map(messages.map(({ key, value }) => [key, value])).values()].filter((value) => value !== null);
 }
 
