@@ -43,7 +43,7 @@ export function tablesNeeded(configuration: Configuration): readonly TableNeed[]
  */
 export function compilePlans(configuration: Configuration, shapes: readonly TableShape[] | null): Compiled {
   const findings = new Findings();
-  checkSharedTables(configuration, findings);
+  checkSharedTables(configuration, shapes, findings);
   const plans = Object.entries(configuration.syncs).map(([name, sync]) =>
     compileSync(configuration.prefix, name, sync, shapes, findings),
   );
@@ -51,11 +51,16 @@ export function compilePlans(configuration: Configuration, shapes: readonly Tabl
   return problems.length === 0 ? { ok: true, plans, warnings } : { ok: false, problems, warnings, partial: plans };
 }
 
-/** A table serves one entity: commands for one row must have one order. */
-function checkSharedTables(configuration: Configuration, findings: Findings): void {
+/** A table serves one entity, however it is written: commands for one row must have one order. */
+function checkSharedTables(
+  configuration: Configuration,
+  shapes: readonly TableShape[] | null,
+  findings: Findings,
+): void {
   const owners = new Map<string, string>();
   for (const { sync, system, entity, table } of tablesNeeded(configuration)) {
-    const id = `${system}\n${table}`;
+    const shape = shapes?.find((candidate) => candidate.system === system && candidate.entity === entity);
+    const id = `${system}\n${shape?.table ?? table}`;
     const owner = owners.get(id);
     if (owner === undefined) owners.set(id, entity);
     else {

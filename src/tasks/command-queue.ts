@@ -1,7 +1,7 @@
 import type { Command, QueuedCommand, SinkProgress } from '../connector/contract.js';
 import { recordKey, recordKeyParts } from '../model/value.js';
 
-/** Where an entity's rows stand: several entities may share a table. */
+/** Where an entity's rows stand; no other entity's stand there. */
 export interface RowPlace {
   readonly table: string;
   /** Key columns. */

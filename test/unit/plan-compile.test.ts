@@ -274,11 +274,6 @@ describe('configuration and catalogues compiled', () => {
       /fields\.boss: no system reads it/,
     ],
     [
-      'one table for two entities',
-      (text) => text.replace('public.contact', 'public.customer'),
-      /already belongs to the entity person/,
-    ],
-    [
       'an age that is no time',
       (text) => text.replace('updated: comp_updated', 'updated: comp_vat'),
       /comp_vat is of type text, not a timestamp/,
@@ -292,6 +287,18 @@ describe('configuration and catalogues compiled', () => {
     expect(change(base)).not.toBe(base);
     expect(problemsOf(change(base))).toMatch(expected);
   });
+
+  it.each(['public.customer', 'customer', '"public"."customer"'])(
+    'refuses one table for two entities, the second time written %s',
+    (written) => {
+      const text = base.replace('public.contact', `'${written}'`);
+      const shared = shapes.map((each) => (each.system === 'erp' ? { ...each, table: 'public.customer' } : each));
+      const compiled = compilePlans(checkConfiguration(text, 'f', {}).configuration, shared);
+      expect(compiled.ok ? [] : compiled.problems.map(({ message }) => message)).toEqual([
+        'public.customer already belongs to the entity person',
+      ]);
+    },
+  );
 
   it('refuses a reference to a key of two columns', () => {
     const composite = [
