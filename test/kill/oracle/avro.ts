@@ -39,7 +39,7 @@ export class AvroReader {
 }
 
 /** Two's complement bytes and a scale, as a text with all its digits. */
-class Decimal extends avro.types.LogicalType {
+export class Decimal extends avro.types.LogicalType {
   readonly #scale: number;
 
   constructor(schema: avro.Schema, options?: unknown) {
