@@ -234,6 +234,16 @@ export function hasSource(turn: Turn, link: LinkDraft): boolean {
   return false;
 }
 
+/**
+ * Somebody whose records count has one, or told of one that a delete of ours then took although the link lived again: that
+ * was on its way already, and an edit there had been undone, so that it met what it expected.
+ */
+export function isWanted(turn: Turn, link: LinkDraft): boolean {
+  if (hasSource(turn, link)) return true;
+  const { systems } = turn.entity(link.entity);
+  return Object.values(link.set).some((setter) => systems.get(setter.system)?.reads === true);
+}
+
 /** Takes a record over into a link in which its system has none. */
 export function place(
   turn: Turn,

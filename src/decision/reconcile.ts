@@ -1,9 +1,9 @@
 import { Inconvertible } from '../mapping/convert.js';
 import { recordKey, type Row, type Value } from '../model/value.js';
 import { tellDeletions } from './decisions.js';
-import { hasSource } from './deletes.js';
+import { isWanted } from './deletes.js';
 import { allSnapshotsEnded, snapshotEnded } from './gates.js';
-import { hasFailed, isHeld, releaseOtherAttempts, setObstacles, type Obstacle } from './holds.js';
+import { hasFailed, isHeld, release, releaseOtherAttempts, setObstacles, type Obstacle } from './holds.js';
 import { duplicateIn } from './match.js';
 import type { MappedColumn, SystemIndex } from './plan-index.js';
 import { ParentMissing, projectField } from './project.js';
@@ -21,7 +21,9 @@ export function reconcile(turn: Turn, link: LinkDraft): void {
     const member = link.members[system.system];
     if (member?.inFlight != null || member?.ending != null || !snapshotEnded(turn, system)) continue;
     if (link.existence === 'deleted') {
-      if (member !== undefined && member.seen !== null) reconcileDeleted(turn, link, system, member);
+      if (member === undefined) continue;
+      if (member.seen !== null) reconcileDeleted(turn, link, system, member);
+      else release(turn, link, member, () => true);
     } else if (!system.plan.written) {
       continue;
     } else if (member === undefined || member.seen === null) {
@@ -103,7 +105,7 @@ function obstacleOf(column: MappedColumn, projected: Value | Inconvertible | Par
 // ---------------------------------------------------------------- insert
 
 function reconcileAbsent(turn: Turn, link: LinkDraft, system: SystemIndex): void {
-  if (link.matching !== 'open' || !allSnapshotsEnded(turn, link.entity) || !hasSource(turn, link)) return;
+  if (link.matching !== 'open' || !allSnapshotsEnded(turn, link.entity) || !isWanted(turn, link)) return;
   const member = turn.member(link, system.system);
   if (isHeld(member, null)) return;
   const obstacles: Obstacle[] = [];

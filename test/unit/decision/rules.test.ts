@@ -207,6 +207,33 @@ describe('rule 5: deletions can be lost like edits (I10)', () => {
       ],
     });
   });
+
+  it('a link that lives again is written again where our delete took its last record', () => {
+    const talk = talkOf({ conflict: { policy: 'newest' } }).begin();
+    talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
+    talk.settle();
+    talk.delete('crm', 'company', crm('1', 'Acme', 'V1'));
+    expect(talk.command('erp').operation).toBe('delete');
+    for (const name of ['Edited', 'Acme']) {
+      talk.update('erp', 'company', null, erp('1000', name, 'V1'));
+      talk.fail('crm');
+    }
+    talk.apply('erp');
+    expect(talk.command('erp')).toMatchObject({ operation: 'insert', set: { erp_name: 'Acme' } });
+  });
+
+  it('a deleted link waits for nothing where it has no record, although another system keeps its own', () => {
+    const systems = { crm: {}, erp: {}, web: { delete: 'never' as const } };
+    const talk = talkOf({}, systems).begin();
+    talk.insert('web', 'company', { id: 'w', web_name: 'Acme', web_vat: 'V1' });
+    talk.apply('erp', { id: '1000' });
+    talk.fail('crm');
+    const [{ members }] = talk.state.links() as [LinkRecord];
+    expect(members['crm']!.holds).toMatchObject([{ reason: 'failed' }]);
+    talk.delete('erp', 'company', members['erp']!.seen!);
+    const [link] = talk.state.links();
+    expect(link).toMatchObject({ existence: 'deleted', members: { web: { kept: true }, crm: { holds: [] } } });
+  });
 });
 
 describe('rule 6: the image in a refusal moves nothing where the stream tells the same', () => {
