@@ -6,7 +6,7 @@ export const EXIT = {
   PROBLEM: 1,
   /** The command line or the configuration is wrong; nothing was done. */
   USAGE: 2,
-  /** Ended before it was done: a second signal, or ten seconds after the first. */
+  /** Ended before it was done: a second signal, ten seconds after the first, or any before `run --observe` has told. */
   CUT_SHORT: 3,
 } as const;
 

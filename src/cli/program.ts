@@ -123,4 +123,4 @@ Exit codes:
   0  done, and nothing is wrong
   1  done, and something is wrong
   2  the command line or the configuration is wrong; nothing was done
-  3  ended before it was done (second signal, or ten seconds after the first)`;
+  3  ended before it was done (second signal, ten seconds after the first, or run --observe before its report)`;

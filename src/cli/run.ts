@@ -40,7 +40,7 @@ export async function run(options: RunOptions, output: Output): Promise<ExitCode
   try {
     return await runUntilStopped({ options, loaded, logger, output, signal: signals.signal });
   } catch (error) {
-    if (signals.signal.aborted) return EXIT.OK;
+    if (signals.signal.aborted) return stoppedCode(options);
     throw error;
   } finally {
     signals.close();
@@ -94,11 +94,16 @@ async function runUntilStopped(run: Run): Promise<ExitCode> {
     if (end.kind === 'observed') end.seen.print(run.output);
     if (end.kind === 'failed') return failed(run, end.error);
     logger.info(end.kind === 'stopped' ? 'stopping' : 'observed');
-    return EXIT.OK;
+    return end.kind === 'stopped' ? stoppedCode(options) : EXIT.OK;
   } finally {
     await Promise.all([state.duolog?.stop(), api.close(), observer?.close()]);
     logger.info('stopped');
   }
+}
+
+/** A run is done when it is told to stop; a look is done when it has told what it saw. */
+function stoppedCode({ observe }: RunOptions): ExitCode {
+  return observe ? EXIT.CUT_SHORT : EXIT.OK;
 }
 
 /** The task that gave up has logged why. */

@@ -79,6 +79,13 @@ describe('run', () => {
     expect(await process.stop()).toBe(0);
   });
 
+  it('ends a look that has seen nothing yet with 3, not as if it were done', async () => {
+    const process = await spawnDuolog(pair.file, ['run', '--observe', '--json'], withoutCrm);
+    await eventually(() => process.output().includes('SOURCE_UNREACHABLE'));
+    expect(await process.stop()).toBe(3);
+    expect(process.output()).not.toContain('"entities"');
+  });
+
   it('works with the systems that are there, once it has seen the one that is away', async () => {
     const first = await spawnDuolog(pair.file, ['run'], pair.env);
     await pair.equal();
@@ -105,4 +112,16 @@ describe('run', () => {
     await pair.equal();
     expect(await third.stop()).toBe(0);
   }, 300_000);
+
+  it('ends a look with 3 that is told to stop while it waits for a system', async () => {
+    const process = await spawnDuolog(pair.file, ['run', '--observe'], withoutCrm);
+    const url = await apiOf(process);
+    await eventually(async () => {
+      const { body } = await answer(`${url}/status`);
+      const { tasks } = body as { readonly tasks: readonly { readonly name: string; readonly phase: string }[] };
+      return tasks.some(({ name, phase }) => name === 'source erp' && phase === 'running');
+    });
+    expect(await process.stop()).toBe(3);
+    expect(process.output()).not.toContain('cut short');
+  });
 });
