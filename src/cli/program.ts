@@ -73,6 +73,10 @@ export function createProgram(wrap: Wrap): Command {
         .argParser(parseCount)
         .default(null, '20, with --json 10000'),
     )
+    .hook('preAction', (command) => {
+      const { list, observe } = command.opts<RunOptions>();
+      if (list !== null && !observe) command.error("error: option '--list <count>' is for '--observe' only");
+    })
     .action(wrap<RunOptions>(async (options, output) => (await import('./run.js')).run(options, output)));
   add(program, 'check', 'Look whether everything that a run needs is right, and say what would mend it.').action(
     wrap(async (options, output) => (await import('./check.js')).check(options, output)),

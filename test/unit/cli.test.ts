@@ -2,6 +2,7 @@ import { Writable } from 'node:stream';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { printFindings } from '../../src/cli/findings.js';
 import { createOutput, inOneLine, type Output } from '../../src/cli/output.js';
+import { createProgram } from '../../src/cli/program.js';
 import { readiness } from '../../src/cli/readiness.js';
 import { stopSignals } from '../../src/cli/signals.js';
 import { DuologError } from '../../src/errors/duolog-error.js';
@@ -68,6 +69,27 @@ describe('what a command prints', () => {
     expect(out()).toBe(
       "crm\n  ✗ wal-level: it is replica\n      ALTER SYSTEM SET wal_level = 'logical'\nkafka\n  ✓ connection: it answers\n",
     );
+  });
+});
+
+describe('a command line', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  const ran = async (...words: readonly string[]): Promise<boolean> => {
+    let hasRun = false;
+    const program = createProgram(() => async () => void (hasRun = true));
+    await program.parseAsync([...words], { from: 'user' });
+    return hasRun;
+  };
+
+  it('has --list only together with --observe', async () => {
+    const written = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    await expect(ran('run', '--list', '5')).rejects.toThrow(/'--list <count>' is for '--observe' only/);
+    expect(written).toHaveBeenCalledOnce();
+    expect(await ran('run', '--list', '5', '--observe')).toBe(true);
+    expect(await ran('run')).toBe(true);
   });
 });
 
