@@ -238,10 +238,19 @@ const NO_SCHEMA = 2_147_483_647;
 
 async function checkRegistry({ configuration }: LoadedConfiguration): Promise<readonly PlacedFinding[]> {
   const place = 'schema registry';
+  const { url } = registryOptions(configuration.kafka);
   try {
-    await new HttpSchemaRegistry(registryOptions(configuration.kafka)).schema(NO_SCHEMA);
+    await new HttpSchemaRegistry({ url }).schema(NO_SCHEMA);
   } catch (error) {
-    if (describeError(error).code !== 'SCHEMA_UNKNOWN') return [failure(place, 'connection', error)];
+    if (!(error instanceof DuologError)) return [failure(place, 'connection', error)];
+    if (error.code !== 'SCHEMA_UNKNOWN') return [failure(place, 'connection', askedInVain(url, error))];
   }
   return [good(place, 'connection', 'it answers')];
+}
+
+/** Without the schema that was asked for: there is none such, and nobody is to look for it. */
+function askedInVain(url: string, { code, cause }: DuologError): DuologError {
+  const hosts = url.split(',').map((each) => new URL(each).host);
+  const what = code === 'REGISTRY_REFUSED' ? 'refused to answer' : 'did not answer';
+  return new DuologError(code, `The schema registry at ${hosts.join(', ')} ${what}`, { cause });
 }

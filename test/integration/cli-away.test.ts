@@ -46,6 +46,14 @@ describe('check', () => {
     expect(checksOf('crm', part)).toEqual(new Set(['tables']));
   });
 
+  it('says of a registry that is away that it is, and names no schema that nobody has', async () => {
+    const env = { ...pair.env, SCHEMA_REGISTRY_URL: 'http://me:hunter2@127.0.0.1:1' };
+    const { code, text } = await duolog({ ...pair, env }, 'check');
+    expect(code).toBe(1);
+    expect(text).toMatch(/REGISTRY_UNREACHABLE The schema registry at 127\.0\.0\.1:1 did not answer \(.+\)\./);
+    expect(text).not.toMatch(/2147483647|hunter2/);
+  });
+
   it('names a table that is not there, and still tells of the rest', async () => {
     const erp = checksOf('erp', await findings(pair.env));
     await pair.configure((text) => text.replace('public.company', 'public.compny'));
