@@ -5,7 +5,8 @@ import { allFaults, FaultDeck, snapshotFaults } from './faults/choose.js';
 import type { Fault } from './faults/fault.js';
 import { describeRound, markdown, reportOf, writeReport } from './report.js';
 import { Round, type RoundResult } from './round.js';
-import { runStandby } from './standby/standby.js';
+import { runRestore } from './standby/restore.js';
+import { configuration, runStandby } from './standby/standby.js';
 import { type Stack, startProofStack } from './stack.js';
 import { World } from './world/world.js';
 
@@ -17,6 +18,7 @@ const { values } = parseArgs({
     out: { type: 'string', default: 'dist/kill-report' },
     list: { type: 'boolean', default: false },
     standby: { type: 'boolean', default: false },
+    restore: { type: 'boolean', default: false },
     links: { type: 'string', default: '1000000' },
     'session-timeout': { type: 'string' },
     minutes: { type: 'string' },
@@ -37,6 +39,8 @@ outside of Duolog judges what became of every edit.
   --out FOLDER    report.md, report.json, and logs of broken rounds (dist/kill-report)
   --standby       instead: takeover and restore with --links N links in the state (1000000);
                   --session-timeout 6s instead of the product's own
+  --restore       instead: how long it takes to read the state of --links N links again, written to a changelog
+                  directly (without databases; restore.json)
 `;
 
 /** Rounds on one world before a fresh one with a snapshot of its own. */
@@ -49,6 +53,7 @@ async function main(): Promise<number> {
   const out = resolve(values.out);
   mkdirSync(out, { recursive: true });
   if (values.standby) return runStandby(Number(values.links), values['session-timeout'], out);
+  if (values.restore) return runRestore(Number(values.links), configuration, out);
   const campaign = new Campaign(Number(values.seed), out);
   process.on('SIGINT', () => campaign.end());
   process.on('SIGTERM', () => campaign.end());

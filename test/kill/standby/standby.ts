@@ -218,7 +218,8 @@ function pool(url: string): pg.Pool {
   return made;
 }
 
-function configuration(
+/** Two equal tables, told of by both sides. */
+export function configuration(
   brokers: readonly string[],
   registry: string,
   crm: string,
