@@ -125,7 +125,7 @@ function streamFactory(world: World, context: TaskContext): () => Task {
   return () =>
     new StreamTask(context, {
       plan,
-      decide: (state, event) => decide(state, event, plan),
+      decide: (state, event, _plan, share) => decide(state, event, plan, share),
       changelog,
       newBirth: () => world.newBirth(),
     });
