@@ -121,3 +121,24 @@ export async function duolog(
   const { code } = await started.exited;
   return { code, text: started.output() };
 }
+
+export interface LogLine {
+  readonly level: string;
+  readonly time: string;
+  readonly msg: string;
+  readonly task?: string;
+  readonly err?: { readonly code?: string };
+}
+
+/** The log of a process that prints nothing else. Whatever a library of ours, or Node, writes besides fails here. */
+export function logLines(output: string): readonly LogLine[] {
+  const lines = output.split('\n').filter((line) => line !== '');
+  return lines.map((line) => {
+    expect(line).toMatch(/^\{"level":"(info|warn|error)","time":"\d{4}-\d\d-\d\dT[\d:.]+Z",.*"msg":".*"\}$/);
+    const parsed = JSON.parse(line) as LogLine;
+    expect(Object.keys(parsed)).not.toEqual(
+      expect.arrayContaining([expect.stringMatching(/^(kafkajs|logger|timestamp)$/)]),
+    );
+    return parsed;
+  });
+}

@@ -1,12 +1,18 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startKafka, type LocalKafka } from '../../deploy/dev/kafka.js';
+import { TopicNames } from '../../src/log/topics.js';
 import { spawnDuolog } from '../support/duolog-process.js';
-import { companyPair, type CompanyPair } from './cli-fixture.js';
+import { eventually } from '../support/eventually.js';
+import { uncommittedTransactions } from '../support/kafka-transactions.js';
+import { companyPair, logLines, type CompanyPair } from './cli-fixture.js';
 
+/** What a process does, and says, when it is told to end or loses what it is connected to; with a broker of its own. */
 let pair: CompanyPair;
 let kafka: LocalKafka;
+let env: Readonly<Record<string, string>>;
 beforeAll(async () => {
   [pair, kafka] = await Promise.all([companyPair(), startKafka()]);
+  env = { ...pair.env, KAFKA_BROKERS: kafka.brokers.join(',') };
 }, 240_000);
 afterAll(async () => {
   await kafka?.kill('SIGCONT');
@@ -14,18 +20,76 @@ afterAll(async () => {
   await pair?.close();
 });
 
+const LEAVES_WITHIN_MS = 10_000;
 /** What SIGTERM is promised, and a little for a machine that is busy. */
-const LEAVES_WITHIN_MS = 10_000 + 2_000;
+const CUT_SHORT_WITHIN_MS = LEAVES_WITHIN_MS + 2_000;
+const COPIED = 3_000;
+
+it('finishes the transactions in hand at SIGTERM while it copies thousands of records, and nothing is lost or doubled', async () => {
+  const first = await spawnDuolog(pair.file, ['run'], env);
+  await pair.equal();
+  // Without a VAT number nothing would keep the same record from being inserted twice.
+  await Promise.all([
+    pair.erp.query(`INSERT INTO customer (name) SELECT 'erp ' || n FROM generate_series(1, $1) n`, [COPIED]),
+    pair.crm.query(
+      `INSERT INTO company (comp_name, comp_territory) SELECT 'crm ' || n, 'x' FROM generate_series(1, $1) n`,
+      [COPIED],
+    ),
+  ]);
+  const arrived = async () => ({
+    crm: (await pair.names()).crm.filter((name) => name.startsWith('erp ')),
+    erp: (await pair.names()).erp.filter((name) => name.startsWith('crm ')),
+  });
+  const some = async () => Math.max(...Object.values(await arrived()).map(({ length }) => length)) > 0;
+  await eventually(some, { what: 'the first copies', intervalMs: 10 });
+  const askedMs = Date.now();
+  const code = await first.stop();
+  expect(Date.now() - askedMs).toBeLessThan(LEAVES_WITHIN_MS);
+  expect(code, first.output()).toBe(0);
+  expect(logLines(first.output()).filter(({ level }) => level !== 'info')).toEqual([]);
+  const halfway = await arrived();
+  // Else it had nothing in hand.
+  expect(halfway.crm.length + halfway.erp.length).toBeLessThan(2 * COPIED);
+
+  const names = new TopicNames(pair.prefix);
+  const topics = [
+    ...['crm', 'erp'].flatMap((system) => [
+      names.change(system, 'company'),
+      names.position(system),
+      names.command('customers', system),
+    ]),
+    names.state('customers'),
+    names.canonical('company'),
+    names.decision('company'),
+    names.hold('company'),
+  ];
+  expect(await uncommittedTransactions(kafka.brokers, topics)).toEqual({ open: [], aborted: [] });
+
+  const second = await spawnDuolog(pair.file, ['run'], env);
+  await pair.equal();
+  // Behind all else in every stream: whatever would be doubled was before it.
+  await pair.erp.query(`UPDATE customer SET name = 'Last of the ERP' WHERE id = 'C1'`);
+  await pair.crm.query(`UPDATE company SET comp_name = 'Last of the CRM' WHERE comp_name = 'Berglunds'`);
+  await eventually(async () => {
+    const { crm, erp } = await pair.names();
+    return crm.includes('Last of the ERP') && erp.includes('Last of the CRM');
+  });
+  await pair.equal();
+  const copied = (system: string) => Array.from({ length: COPIED }, (_, n) => `${system} ${n + 1}`).toSorted();
+  const whole = await arrived();
+  expect(whole.crm.toSorted()).toEqual(copied('erp'));
+  expect(whole.erp.toSorted()).toEqual(copied('crm'));
+  expect(await second.stop(), second.output()).toBe(0);
+}, 300_000);
 
 it('leaves within ten seconds of SIGTERM also where a broker hangs, and loses nothing by it', async () => {
-  const env = { ...pair.env, KAFKA_BROKERS: kafka.brokers.join(',') };
   const first = await spawnDuolog(pair.file, ['run'], env);
   await pair.equal();
   await kafka.kill('SIGSTOP');
   await pair.erp.query(`UPDATE customer SET name = 'Changed while the broker hung' WHERE id = 'C1'`);
   const askedMs = Date.now();
   const code = await first.stop();
-  expect(Date.now() - askedMs).toBeLessThan(LEAVES_WITHIN_MS);
+  expect(Date.now() - askedMs).toBeLessThan(CUT_SHORT_WITHIN_MS);
   // What hangs is given up before the process would be cut short (3).
   expect(first.output()).not.toContain('cut short');
   expect(code).toBe(0);
