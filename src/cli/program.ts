@@ -2,6 +2,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { DuologError } from '../errors/duolog-error.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { createOutput, type Output } from './output.js';
+import type { HoldsOptions } from './holds.js';
 import type { Role, RunOptions } from './run.js';
 import type { ResyncOptions } from './resync.js';
 import type { StatusOptions } from './status.js';
@@ -87,6 +88,11 @@ export function createProgram(wrap: Wrap): Command {
   add(program, 'status', 'Show what a running process is doing.')
     .option('--url <url>', 'address of its API; by default the one of the configuration')
     .action(wrap<StatusOptions>(async (options, output) => (await import('./status.js')).status(options, output)));
+  add(program, 'holds', 'List the records that wait, the longest waiting first, and why.')
+    .option('--system <system>', 'only those of this system')
+    .option('--entity <entity>', 'only those of this entity')
+    .addOption(new Option('--limit <count>', 'most to list').argParser(parseCount).default(100))
+    .action(wrap<HoldsOptions>(async (options, output) => (await import('./holds.js')).holds(options, output)));
   add(
     program,
     'resync',

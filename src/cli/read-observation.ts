@@ -51,10 +51,18 @@ export async function decisionEnds(
   entities: readonly string[],
 ): Promise<ReadonlyMap<string, number>> {
   const names = entities.map((entity) => new TopicNames(prefix).decision(entity));
-  const found = await log.inspectTopics(names.map((name) => ({ name, cleanup: 'delete', retentionMs: null })));
-  const present = found.filter(({ state }) => state !== 'missing').map(({ topic }) => topic);
+  const present = await presentTopics(log, names);
   const ends = await Promise.all(present.map(async (topic) => [topic, (await log.bounds(topic)).end] as const));
   return new Map(ends);
+}
+
+/** Those of the topics that have been made. */
+export async function presentTopics(
+  log: Pick<Log, 'inspectTopics'>,
+  names: readonly string[],
+): Promise<readonly string[]> {
+  const found = await log.inspectTopics(names.map((name) => ({ name, cleanup: 'delete', retentionMs: null })));
+  return found.filter(({ state }) => state !== 'missing').map(({ topic }) => topic);
 }
 
 interface DecodedRecord<T> {
@@ -63,7 +71,8 @@ interface DecodedRecord<T> {
   readonly offset: number;
 }
 
-async function readRecords<T>(
+/** A topic from its beginning to its end; a value is what the topic's own schema says. */
+export async function readRecords<T>(
   { log, registry }: Pick<ObservedTopics, 'log' | 'registry'>,
   topic: string,
   take: (record: DecodedRecord<T>) => void,

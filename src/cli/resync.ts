@@ -1,17 +1,16 @@
 import { HttpSchemaRegistry } from '../avro/registry.js';
 import { kafkaLogOptions } from '../config/kafka-connection.js';
 import { loadConfiguration } from '../config/load.js';
-import { didYouMean } from '../config/problems.js';
 import { registryOptions } from '../config/registry-connection.js';
 import type { Configuration } from '../config/schema.js';
 import type { RequestRecord } from '../avro/progress-codec.js';
-import { DuologError } from '../errors/duolog-error.js';
 import { openLog } from '../kafka/index.js';
 import { TopicNames } from '../log/topics.js';
 import { createLogger } from '../logging/logger.js';
 import { askForResync, type AskedSystem } from '../tasks/resync/ask.js';
 import { systemClock } from '../tasks/clock.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
+import { refuseUnknown } from './known-names.js';
 import type { Output } from './output.js';
 
 export interface ResyncOptions {
@@ -60,15 +59,6 @@ function askedSystem({ prefix, syncs, systems }: Configuration, system: string):
     }),
   );
   return { prefix, system, tables };
-}
-
-function refuseUnknown(what: string, names: readonly string[], known: readonly string[], where: string): void {
-  const unknown = names.find((name) => !known.includes(name));
-  if (unknown === undefined) return;
-  const meant = didYouMean(unknown, known);
-  throw new DuologError('NAME_UNKNOWN', `There is no ${what} "${unknown}"${where}; there are ${known.join(', ')}.`, {
-    ...(meant === null ? {} : { hint: meant }),
-  });
 }
 
 function tell({ system, tables }: AskedSystem, { entities, allowDeletes }: RequestRecord, output: Output): void {
