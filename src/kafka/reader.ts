@@ -219,7 +219,13 @@ class DirectReader implements LogReader {
     if (this.#failure !== null) return;
     const { observer, logger } = this.client.settings;
     observer.fetchRetried?.();
-    if (this.#troubles === 3) logger.warn({ err: error, topics: topicsOf(states) }, 'Kafka cannot be read; trying on');
+    if (this.#troubles === 3) {
+      const topics = topicsOf(states);
+      logger.warn(
+        { err: asDuologError(error, `reading ${topics.join(', ')}`), topics },
+        'Kafka cannot be read; trying on',
+      );
+    }
     const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(this.#troubles++, 10), MAX_PAUSE_MS);
     await delay(pauseMs, undefined, { signal: this.#closing.signal }).catch(() => undefined);
     await this.cluster.refreshMetadata().catch(() => undefined);
