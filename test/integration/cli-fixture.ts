@@ -127,6 +127,8 @@ export interface LogLine {
   readonly time: string;
   readonly msg: string;
   readonly task?: string;
+  readonly group?: string;
+  readonly topics?: readonly string[];
   readonly err?: { readonly code?: string };
 }
 

@@ -99,3 +99,64 @@ it('leaves within ten seconds of SIGTERM also where a broker hangs, and loses no
   expect((await pair.crm.query(`SELECT FROM company WHERE comp_name LIKE 'Changed%'`)).rowCount).toBe(1);
   expect(await second.stop()).toBe(0);
 }, 300_000);
+
+it('logs what each task meets once while the broker and the databases are away, and no library logs beside it', async () => {
+  const process = await spawnDuolog(pair.file, ['run'], env);
+  const url = await eventually(() => /"url":"(http:[^"]+)"/.exec(process.output())?.[1]);
+  const tasks = async () => {
+    const shown = (await (await fetch(`${url}/status`)).json()) as { readonly tasks: readonly TaskShown[] };
+    return shown.tasks;
+  };
+  const running = async () => {
+    const all = await tasks();
+    return all.length === 5 && all.every(({ phase }) => phase === 'running');
+  };
+  await eventually(running, { what: 'every task to run' });
+  for (const database of [pair.crm, pair.erp]) {
+    const sessions = 'datname = current_database() AND pid <> pg_backend_pid()';
+    await database.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${sessions}`);
+  }
+  await eventually(() => process.output().includes('"code":"SOURCE_UNREACHABLE"'), { what: 'a source to notice' });
+  const awaySinceMs = Date.now();
+  await kafka.kill('SIGKILL');
+  await pair.erp.query(`UPDATE customer SET name = 'Changed while the broker was away' WHERE id = 'C1'`);
+  // A source that is in its commit tries that for half a minute first.
+  await eventually(async () => (await tasks()).filter(({ restarts }) => restarts >= 2).length >= 3, {
+    what: () => `most tasks to have tried again\n${process.output()}`,
+  });
+  await kafka.start();
+  await pair.equal();
+  expect((await pair.crm.query(`SELECT FROM company WHERE comp_name LIKE 'Changed%away'`)).rowCount).toBe(1);
+  await eventually(running, { what: 'every task to run again' });
+  const last = await tasks();
+  const awaySeconds = (Date.now() - awaySinceMs) / 1_000;
+  expect(await process.stop(), process.output()).toBe(0);
+  const lines = logLines(process.output());
+  for (const { name, restarts } of last) {
+    const own = lines.filter(({ task }) => task === name);
+    const group = `${pair.prefix}.${name.replaceAll(' ', '.')}`;
+    const lost = lines.filter((line) => line.group === group);
+    const errors = own.filter(({ err }) => err !== undefined);
+    // Ever more slowly, up to ten seconds.
+    expect(restarts, name).toBeLessThanOrEqual(10 + awaySeconds / 5);
+    // At most a line for each life that ended, one for its lease, and one for each that began its work.
+    expect(errors.length, name).toBeLessThanOrEqual(restarts);
+    expect(lost.length, name).toBeLessThanOrEqual(restarts);
+    expect(own.length - errors.length, name).toBeLessThanOrEqual(restarts + 1);
+  }
+  expect(lines.some(({ err }) => err?.code === 'KAFKA_UNREACHABLE')).toBe(true);
+  // Errors are ours, with a code; not a library's with its stack.
+  expect(lines.filter(({ err }) => err !== undefined && err.code === undefined)).toEqual([]);
+  // Beside the tasks': the start and the end, and of each reader that it has trouble and that it has no more.
+  const readers = lines.filter(({ topics }) => topics !== undefined);
+  expect(readers.length).toBeLessThanOrEqual(2 * last.length * (1 + Math.max(...last.map(({ restarts }) => restarts))));
+  const others = lines.filter(({ task, group, topics }) => (task ?? group ?? topics) === undefined);
+  expect(others.map(({ msg }) => msg)).toEqual(['starting', 'API listens', 'stopping', 'stopped']);
+}, 300_000);
+
+/** As far as the test looks at it. */
+interface TaskShown {
+  readonly name: string;
+  readonly phase: string;
+  readonly restarts: number;
+}

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { spawnDuolog, type DuologProcess } from '../support/duolog-process.js';
 import { eventually } from '../support/eventually.js';
-import { companyPair, duolog, type CompanyPair } from './cli-fixture.js';
+import { companyPair, duolog, logLines, type CompanyPair } from './cli-fixture.js';
 
 let pair: CompanyPair;
 beforeAll(async () => {
@@ -283,5 +283,8 @@ describe('duolog where something is wrong', () => {
     const process = await spawnDuolog(pair.file, ['run'], { ...pair.env, KAFKA_BROKERS: '127.0.0.1:1' });
     await eventually(async () => expect(process.output()).toContain('KAFKA_UNREACHABLE'));
     expect(await process.stop()).toBe(0);
+    // Nothing but our own lines, one for each attempt.
+    const others = logLines(process.output()).filter(({ msg }) => !msg.startsWith('not reached yet'));
+    expect(others.map(({ msg }) => msg)).toEqual(['starting', 'API listens', 'stopped']);
   });
 });
