@@ -1,5 +1,5 @@
 import pg from 'pg';
-import type { RecordName } from './subscriber.js';
+import type { Agreements, RecordName } from './subscriber.js';
 
 /** The scripted edits: what a person does in one system or in both, and how one sees in the other that it arrived. */
 
@@ -23,6 +23,8 @@ export interface Played {
   readonly record: RecordName;
   /** Both sides changed the same: there will be a decision of a conflict, unless one came much earlier. */
   readonly conflict?: boolean;
+  /** The agreed record shows all of it; by default once a version of it was published. */
+  readonly told?: (agreements: Agreements) => boolean;
 }
 
 export interface Arrival {
@@ -91,6 +93,7 @@ async function differentFields({ erp, crm }: Databases): Promise<Played> {
       erpCustomer('AROUT', { address: street, phone }),
     ],
     record: { entity: 'company', system: 'erp', key: 'AROUT' },
+    told: ({ now }) => now?.fields['street'] === street && now.fields['phone'] === phone,
   };
 }
 
@@ -154,6 +157,7 @@ async function newCompany({ crm }: Databases): Promise<Played> {
       ),
     ],
     record: { entity: 'company', system: 'crm', key },
+    told: onBothSides,
   };
 }
 
@@ -183,6 +187,7 @@ async function newOrder({ erp }: Databases): Promise<Played> {
       ),
     ],
     record: { entity: 'order', system: 'erp', key: order },
+    told: onBothSides,
   };
 }
 
@@ -204,6 +209,7 @@ async function deleteInErp({ erp }: Databases): Promise<Played> {
       ),
     ],
     record: { entity: 'company', system: 'erp', key: id },
+    told: ({ versions, now }) => versions > 0 && now === null,
   };
 }
 
@@ -229,6 +235,7 @@ async function deleteInCrm({ erp, crm }: Databases): Promise<Played> {
       ),
     ],
     record: { entity: 'company', system: 'erp', key: id },
+    told: ({ versions, now }) => versions > 0 && now === null,
   };
 }
 
@@ -242,7 +249,12 @@ async function burst({ erp }: Databases): Promise<Played> {
     done: [`erp: BLAUS' telephone changes 200 times, at last to ${phone}`],
     arrivals: [await crmCompany(erp, 'BLAUS', { comp_phone: phone })],
     record: { entity: 'company', system: 'erp', key: 'BLAUS' },
+    told: ({ now }) => now?.fields['phone'] === phone,
   };
+}
+
+function onBothSides({ now }: Agreements): boolean {
+  return now?.keys['erp'] !== undefined && now.keys['crm'] !== undefined;
 }
 
 async function vatOf(erp: pg.Pool, customer: string): Promise<string> {

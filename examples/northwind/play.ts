@@ -11,7 +11,7 @@ export interface Shown {
 }
 
 const arrivalTimeoutMs = 30_000;
-const decisionTimeoutMs = 2_000;
+const decisionTimeoutMs = 5_000;
 const graceMs = 200;
 
 /**
@@ -54,21 +54,21 @@ function agreedInWords({ versions, before, now }: Agreements, decisions: number)
 }
 
 /**
- * The decisions that came with the edit. They are read beside the databases and beside the agreed record: once that is
- * there a moment more is waited for them.
+ * The decisions that came with the edit. They are read beside the databases and beside the agreed record: once that
+ * shows the edit a moment more is waited for them.
  */
 async function published(
-  { record, conflict }: Played,
+  { record, conflict, told = ({ versions }) => versions > 0 }: Played,
   subscriber: Subscriber,
   mark: number,
 ): Promise<readonly Decision[]> {
   let deadline = Date.now() + decisionTimeoutMs;
-  let told = false;
+  let shown = false;
   while (Date.now() < deadline) {
     const decisions = subscriber.decisions(record, mark);
     if (decisions.length > 0) return decisions;
-    if (!told && !conflict && subscriber.mark() > mark) {
-      told = true;
+    if (!shown && !conflict && told(subscriber.agreements(record, mark))) {
+      shown = true;
       deadline = Date.now() + graceMs;
     }
     await delay(20);
