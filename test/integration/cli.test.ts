@@ -197,7 +197,7 @@ describe('the example consumer', () => {
         const last = new Map(seen(canonical).map(({ key, record }) => [key, record]));
         expect([...last.values()].filter((record) => record === null)).toHaveLength(1);
         const present = [...last.values()].filter((record) => record !== null);
-        expect(present.map((record) => record.fields?.name).sort()).toEqual([
+        expect(present.map((record) => String(record.fields?.name)).sort()).toEqual([
           'Alfreds Futterkiste',
           'Berglunds snabbköp',
           'Only in the CRM',

@@ -133,7 +133,7 @@ const exactLong = avro.types.LongType.__with({
 /** Rows are in a union with null: { 'duolog.crm.everything.Row': … }. */
 function rowOf(wrapped: unknown): PlainRow | null {
   if (wrapped === null) return null;
-  return { ...(Object.values(wrapped as Record<string, PlainRow>)[0] ?? {}) };
+  return { ...Object.values(wrapped as Record<string, PlainRow>)[0] };
 }
 
 /** What docs/topics.md says of each type: the branches beside null. */
