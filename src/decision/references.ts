@@ -1,10 +1,11 @@
 import type { Row, Value } from '../model/value.js';
 import { noteAgreement, refreshMatch, refreshShown, releaseSettled, setCanonical } from './canonical.js';
 import { entry } from './entries.js';
+import { tellConflict } from './decisions.js';
 import type { FieldValue } from './events.js';
 import { Inconvertible } from '../mapping/convert.js';
 import { release } from './holds.js';
-import type { MappedColumn, SystemIndex } from './plan-index.js';
+import type { GroupIndex, MappedColumn, SystemIndex } from './plan-index.js';
 import { imageOf, readField, resolve, sameValue } from './project.js';
 import { linkOfKey, type Setter } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
@@ -127,7 +128,9 @@ export function rereadReferences(turn: Turn, child: LinkDraft): void {
     const current = rereadReference(turn, child, field, value);
     const group = entity.groupOf.get(field)!;
     if (!sameValue(current, value)) {
+      const others = whoAgree(turn, child, field);
       setCanonical(turn, child, group, { [field]: current }, child.set[group.name]!);
+      tellLeftBehind(turn, child, group, { [field]: value }, others);
     }
     for (const name in child.members) {
       const member = child.members[name]!;
@@ -142,6 +145,32 @@ export function rereadReferences(turn: Turn, child: LinkDraft): void {
     if (entity.matchFields.has(field)) refreshMatch(turn, child);
   }
   turn.queue({ what: 'link', link: child.id });
+}
+
+/** Systems other than the setter's that show the same parent: their users may have meant it. */
+function whoAgree(turn: Turn, child: LinkDraft, field: string): readonly string[] {
+  const entity = turn.entity(child.entity);
+  const setter = child.set[entity.groupOf.get(field)!.name]!.system;
+  return Object.keys(child.members).filter((name) => {
+    const member = child.members[name]!;
+    const isRead = entity.systems.get(name)?.byField.get(field)?.read === true;
+    return name !== setter && isRead && member.seen !== null && !(field in member.agreed);
+  });
+}
+
+/** The setter's reference means another parent now; where others go on to show the one that they agreed at, that gives way (I10). */
+function tellLeftBehind(
+  turn: Turn,
+  child: LinkDraft,
+  group: GroupIndex,
+  values: Readonly<Record<string, FieldValue>>,
+  systems: readonly string[],
+): void {
+  const verdict = { winner: 'standing' as const, rule: 'what it refers to there is another record now' };
+  for (const system of systems) {
+    if (!Object.keys(values).some((field) => field in child.members[system]!.agreed)) continue;
+    tellConflict(turn, child, { kind: 'conflict', group, values, incoming: { system, timeMicros: null }, verdict });
+  }
 }
 
 function rereadReference(turn: Turn, child: LinkDraft, field: string, value: Exclude<FieldValue, Value>): FieldValue {

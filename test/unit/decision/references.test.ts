@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { HoldOutput, Output } from '../../../src/decision/outputs.js';
+import type { DecisionOutput, HoldOutput, Output } from '../../../src/decision/outputs.js';
 import { Conversation, planOf, type SystemOptions } from '../../support/decision-fixtures.js';
 
 /** Rules 12 and 14: references, in whatever order the topics of different entities come. */
@@ -27,6 +27,8 @@ function talkOf(
 
 const company = (id: string, name: string) => ({ id, crm_name: name });
 const person = (id: string, email: string, of: string | null) => ({ id, crm_email: email, crm_company: of });
+const decisions = (outputs: readonly Output[]) =>
+  outputs.filter((one): one is DecisionOutput => one.kind === 'decision');
 const reasons = (outputs: readonly Output[]) =>
   outputs
     .filter((one): one is HoldOutput => one.kind === 'hold')
@@ -196,6 +198,29 @@ describe('rule 12: deletions', () => {
       set: { gone: 1 },
       expect: { erp_name: 'Acme', gone: 0 },
     });
+  });
+});
+
+describe('the key by which one side names a parent comes to be another record', () => {
+  it('where one side means another parent from now on, what the other side goes on to show is told (I10)', () => {
+    const talk = talkOf();
+    talk.insert('crm', 'company', company('c1', 'Acme'));
+    talk.apply('erp', { id: 'e1' });
+    talk.insert('erp', 'person', { id: 'p1', erp_email: 'a@x', erp_company: 'e1' });
+    talk.apply('crm', { id: 'p2' });
+    const parent = talk.link('crm', 'company', 'c1').id;
+    talk.delete('erp', 'company', { id: 'e1', erp_name: 'Acme' });
+    talk.update('crm', 'company', null, company('c1', 'Edited'));
+    const outputs = talk.insert('erp', 'company', { id: 'e1', erp_name: 'Another' });
+    expect(talk.link('erp', 'person', 'p1').canonical['company']).not.toEqual({ link: parent });
+    expect(decisions(outputs)).toMatchObject([
+      {
+        decision: 'conflict',
+        entity: 'person',
+        winner: 'erp',
+        fields: [{ field: 'company', sides: [{ system: 'erp' }, { system: 'crm', value: { link: parent } }] }],
+      },
+    ]);
   });
 });
 
