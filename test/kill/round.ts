@@ -40,6 +40,8 @@ export class Round implements Faulty {
     readonly afterMs: number;
     readonly found: () => Promise<number | null>;
   }[] = [];
+  /** When the fault was over: what it took away is back. */
+  private overMs = 0;
   private atRest: (() => Promise<readonly Violation[]>)[] = [];
 
   constructor(
@@ -62,6 +64,7 @@ export class Round implements Faulty {
     const witnessed = this.isFirst ? this.start() : null;
     try {
       missed = await fault.inflict(this);
+      this.overMs = Date.now();
       await world.ensureRoles();
       await this.takeovers();
     } finally {
@@ -152,7 +155,7 @@ export class Round implements Faulty {
       await stack.witness.sync();
       await told.decode();
       const unanswered = oracle.unanswered();
-      const quietMs = Date.now() - told.lastArrivalMs;
+      const quietMs = this.quietMs();
       const enough = quietMs >= QUIET_MS && unanswered === 0 && (await oracle.untold()) === 0;
       if (enough || quietMs > PATIENCE_MS) return [];
       if (Date.now() > deadline) {
@@ -163,6 +166,11 @@ export class Round implements Faulty {
     }
   }
 
+  /** A broker that was away told nothing, and no task has tried again yet. */
+  private quietMs(): number {
+    return Date.now() - Math.max(this.world.told.lastArrivalMs, this.overMs);
+  }
+
   /** What is wrong counts once nothing has moved for as long as any task may wait; what stays silent is silent. */
   private async judge(before: readonly Violation[]): Promise<Verdict> {
     const { oracle, stack, told } = this.world;
@@ -171,7 +179,7 @@ export class Round implements Faulty {
       const verdict = await oracle.judge();
       await stack.witness.sync();
       const moved = told.records !== records;
-      const quietMs = Date.now() - told.lastArrivalMs;
+      const quietMs = this.quietMs();
       if (verdict.violations.length > 0 && (moved || quietMs < PATIENCE_MS) && before.length === 0) {
         await delay(500);
         await this.rest();
