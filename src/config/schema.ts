@@ -147,12 +147,10 @@ const stateSchema = z.strictObject({
 });
 
 export const configurationSchema = z.strictObject({
-  prefix: name
-    .default('duolog')
-    .meta({
-      description:
-        'Begins the name of every topic and group of Duolog, and is in that of every slot and publication. Two deployments never share one.',
-    }),
+  prefix: name.default('duolog').meta({
+    description:
+      'Begins the name of every topic and group of Duolog, and is in that of every slot and publication. Two deployments never share one.',
+  }),
   kafka: kafkaSchema.meta({ description: 'Kafka and the schema registry.' }),
   systems: z.record(name, systemSchema).meta({ description: 'The systems by name.' }),
   syncs: z.record(name, syncSchema).meta({ description: 'Sets of entities that are decided together, by name.' }),
