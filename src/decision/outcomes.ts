@@ -111,6 +111,7 @@ function failed(
 ): void {
   if (hasMovedSince(turn, link, system, command, outcome.blockingKey)) return;
   const isHeldByChildren = command.operation === 'delete' && REFERRED_TO.test(outcome.code);
+  if (isHeldByChildren && member.movedAfter >= numberOf(command)) return;
   const obstacle = {
     reason: isHeldByChildren ? ('children-exist' as const) : ('failed' as const),
     group: null,

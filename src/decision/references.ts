@@ -48,6 +48,11 @@ function wake(turn: Turn, parent: LinkDraft | null, system: string): void {
   const member = parent?.members[system];
   if (parent === null || parent.existence !== 'deleted' || member === undefined || member.seen === null) return;
   release(turn, parent, member, ({ attempt }) => attempt?.operation === 'delete');
+  if (member.inFlight !== null) {
+    // A delete on its way may have met the child still: its failure is past.
+    member.movedAfter = turn.sync.lastCommand;
+    turn.changed(parent);
+  }
   turn.queue({ what: 'link', link: parent.id });
 }
 

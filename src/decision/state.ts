@@ -86,7 +86,10 @@ export interface Member {
   readonly ending: Ending | null;
   /** Number of the snapshot that last showed the record. */
   readonly snapshot: number;
-  /** Number of the last command of all when `seen` moved last: whoever met the record with a later one met what is known (rule 8). */
+  /**
+   * Number of the last command of all when `seen` moved last, or a child left the record that is to be deleted: whoever met
+   * it with a later one met what is known (rule 8).
+   */
   readonly movedAfter: number;
   /** The transaction that created it or moved its key, for rule 11; null for rows read. */
   readonly transaction: string | null;
