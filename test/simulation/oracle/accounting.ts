@@ -162,15 +162,18 @@ class Accounts {
 
   /**
    * A reference stands where it names the same thing under another key: the one that it was made again with, or that of
-   * the link which a decision says that its own became part of.
+   * the link which a decision says that its own became part of, or which a decision about its deletion names it with.
    */
   private isSameParent(system: string, parent: string, left: Value, right: Value): boolean {
     if (left === null || right === null) return false;
-    const [ofLeft, ofRight] = [left, right].map((key) =>
-      [...(this.final.linksOfRecord.get(recordName(system, parent, String(key)))?.keys() ?? [])].map((link) =>
-        lastOf(this.final, link),
-      ),
-    );
+    const [ofLeft, ofRight] = [left, right].map((key) => {
+      const name = recordName(system, parent, String(key));
+      const links = [
+        ...(this.final.linksOfRecord.get(name)?.keys() ?? []),
+        ...(this.final.namingLinksOfRecord.get(name) ?? []),
+      ];
+      return links.map((link) => lastOf(this.final, link));
+    });
     return ofLeft!.some((link) => ofRight!.includes(link));
   }
 
