@@ -22,6 +22,8 @@ export function verifyAccounts(observed: Observed, final: Final, changes: readon
   return new Accounts(observed, final, changes).verify();
 }
 
+type Side = DecisionOutput['fields'][number]['sides'][number];
+
 interface Edit {
   readonly change: RecordChange;
   readonly field: FieldConfig;
@@ -240,15 +242,17 @@ class Accounts {
     );
   }
 
-  private isSide(
-    side: DecisionOutput['fields'][number]['sides'][number],
-    change: RecordChange,
-    field: FieldConfig,
-    value: Value,
-  ): boolean {
+  private isSide(side: Side, change: RecordChange, field: FieldConfig, value: Value): boolean {
     if (side.absent) return false;
     if (field.kind !== 'reference') return same(field, side.value as Value, value);
-    return this.isReference(side.value, change.system, field.name, value);
+    return this.isReference(side.value, change.system, field.name, value) || this.isToUntold(side, change);
+  }
+
+  /** The record's own reference, to a link that was gone before anybody was told of it: nothing says which record that was. */
+  private isToUntold({ system, key, value }: Side, change: RecordChange): boolean {
+    if (typeof value !== 'object' || value === null || !('link' in value) || this.final.links.has(value.link))
+      return false;
+    return system === change.system && (key === change.key || key === this.keyAtTheEnd(change));
   }
 
   private isReference(decided: FieldValue, system: string, parent: string, key: Value): boolean {
