@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startKafka, type LocalKafka } from '../../deploy/dev/kafka.js';
 import { TopicNames } from '../../src/log/topics.js';
-import { spawnDuolog } from '../support/duolog-process.js';
+import { spawnDuolog, type DuologProcess } from '../support/duolog-process.js';
 import { eventually } from '../support/eventually.js';
 import { uncommittedTransactions } from '../support/kafka-transactions.js';
 import { companyPair, logLines, type CompanyPair } from './cli-fixture.js';
@@ -84,7 +84,7 @@ it('finishes the transactions in hand at SIGTERM while it copies thousands of re
 
 it('leaves within ten seconds of SIGTERM also where a broker hangs, and loses nothing by it', async () => {
   const first = await spawnDuolog(pair.file, ['run'], env);
-  await pair.equal();
+  await eventually(() => allRun(first), { what: 'every task to run' });
   await kafka.kill('SIGSTOP');
   await pair.erp.query(`UPDATE customer SET name = 'Changed while the broker hung' WHERE id = 'C1'`);
   const askedMs = Date.now();
@@ -102,16 +102,7 @@ it('leaves within ten seconds of SIGTERM also where a broker hangs, and loses no
 
 it('logs what each task meets once while the broker and the databases are away, and no library logs beside it', async () => {
   const process = await spawnDuolog(pair.file, ['run'], env);
-  const url = await eventually(() => /"url":"(http:[^"]+)"/.exec(process.output())?.[1]);
-  const tasks = async () => {
-    const shown = (await (await fetch(`${url}/status`)).json()) as { readonly tasks: readonly TaskShown[] };
-    return shown.tasks;
-  };
-  const running = async () => {
-    const all = await tasks();
-    return all.length === 5 && all.every(({ phase }) => phase === 'running');
-  };
-  await eventually(running, { what: 'every task to run' });
+  await eventually(() => allRun(process), { what: 'every task to run' });
   for (const database of [pair.crm, pair.erp]) {
     const sessions = 'datname = current_database() AND pid <> pg_backend_pid()';
     await database.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${sessions}`);
@@ -121,14 +112,14 @@ it('logs what each task meets once while the broker and the databases are away, 
   await kafka.kill('SIGKILL');
   await pair.erp.query(`UPDATE customer SET name = 'Changed while the broker was away' WHERE id = 'C1'`);
   // A source that is in its commit tries that for half a minute first.
-  await eventually(async () => (await tasks()).filter(({ restarts }) => restarts >= 2).length >= 3, {
+  await eventually(async () => (await tasksOf(process)).filter(({ restarts }) => restarts >= 2).length >= 3, {
     what: () => `most tasks to have tried again\n${process.output()}`,
   });
   await kafka.start();
   await pair.equal();
   expect((await pair.crm.query(`SELECT FROM company WHERE comp_name LIKE 'Changed%away'`)).rowCount).toBe(1);
-  await eventually(running, { what: 'every task to run again' });
-  const last = await tasks();
+  await eventually(() => allRun(process), { what: 'every task to run again' });
+  const last = await tasksOf(process);
   const awaySeconds = (Date.now() - awaySinceMs) / 1_000;
   expect(await process.stop(), process.output()).toBe(0);
   const lines = logLines(process.output());
@@ -154,9 +145,20 @@ it('logs what each task meets once while the broker and the databases are away, 
   expect(others.map(({ msg }) => msg)).toEqual(['starting', 'API listens', 'stopping', 'stopped']);
 }, 300_000);
 
-/** As far as the test looks at it. */
+/** As far as the tests look at it. */
 interface TaskShown {
   readonly name: string;
   readonly phase: string;
   readonly restarts: number;
+}
+
+/** @throws where the process does not answer yet. */
+async function tasksOf(process: DuologProcess): Promise<readonly TaskShown[]> {
+  const url = /"url":"(http:[^"]+)"/.exec(process.output())![1];
+  return ((await (await fetch(`${url}/status`)).json()) as { readonly tasks: readonly TaskShown[] }).tasks;
+}
+
+async function allRun(process: DuologProcess): Promise<boolean> {
+  const tasks = await tasksOf(process);
+  return tasks.length === 5 && tasks.every(({ phase }) => phase === 'running');
 }
