@@ -1,5 +1,4 @@
 import { HttpSchemaRegistry } from '../avro/registry.js';
-import { kafkaLogOptions } from '../config/kafka-connection.js';
 import { loadConfiguration, type LoadedConfiguration } from '../config/load.js';
 import { problemText, type Problem } from '../config/problems.js';
 import { registryOptions } from '../config/registry-connection.js';
@@ -8,8 +7,6 @@ import type { EntitySystemPlan } from '../plan/plan.js';
 import type { Log, TopicFinding } from '../log/contract.js';
 import { TopicNames } from '../log/topics.js';
 import { DuologError } from '../errors/duolog-error.js';
-import { openLog } from '../kafka/index.js';
-import { createLogger } from '../logging/logger.js';
 import type { TableShape } from '../model/table.js';
 import { compilePlans, tablesNeeded } from '../plan/compile.js';
 import type { SyncPlan } from '../plan/plan.js';
@@ -18,6 +15,7 @@ import { topicSpecs } from '../tasks/topic-specs.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { countFindings, printFindings, type PlacedFinding } from './findings.js';
 import { describeError, inOneLine, type Output } from './output.js';
+import { openQuietLog } from './quiet-log.js';
 import { referencesTo, withSystems, type OpenedSystem } from './systems.js';
 
 /** `duolog check`: everything that a run needs, looked at without changing anything. */
@@ -182,7 +180,7 @@ interface CheckedKafka {
 
 async function checkKafka({ configuration }: LoadedConfiguration, plans: readonly SyncPlan[]): Promise<CheckedKafka> {
   try {
-    const log = await openLog(kafkaLogOptions(configuration.kafka, createLogger({ level: 'silent', format: 'json' })));
+    const log = await openQuietLog(configuration.kafka);
     try {
       const reached = good('kafka', 'connection', `cluster ${await log.clusterId()} answers`);
       const topics = await log.inspectTopics(topicSpecs(plans, configuration.retention.decisionsMs));

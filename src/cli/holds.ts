@@ -1,14 +1,12 @@
 import { HttpSchemaRegistry } from '../avro/registry.js';
-import { kafkaLogOptions } from '../config/kafka-connection.js';
 import { loadConfiguration } from '../config/load.js';
 import { registryOptions } from '../config/registry-connection.js';
-import { openLog } from '../kafka/index.js';
 import { TopicNames } from '../log/topics.js';
-import { createLogger } from '../logging/logger.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { refuseUnknown } from './known-names.js';
 import type { HoldValue } from './observation.js';
 import type { Output } from './output.js';
+import { openQuietLog } from './quiet-log.js';
 import { presentTopics, readRecords } from './read-observation.js';
 
 export interface HoldsOptions {
@@ -54,9 +52,9 @@ export async function holds(options: HoldsOptions, output: Output): Promise<Exit
   const { configuration } = loadConfiguration(options.config);
   const { kafka, prefix, syncs, systems } = configuration;
   const known = Object.values(syncs).flatMap(({ entities }) => Object.keys(entities));
-  refuseUnknown('system', options.system === undefined ? [] : [options.system], Object.keys(systems), '');
-  refuseUnknown('entity', options.entity === undefined ? [] : [options.entity], known, '');
-  const log = await openLog(kafkaLogOptions(kafka, createLogger({ level: 'silent', format: 'json' })));
+  refuseUnknown('system', options.system === undefined ? [] : [options.system], Object.keys(systems));
+  refuseUnknown('entity', options.entity === undefined ? [] : [options.entity], known);
+  const log = await openQuietLog(kafka);
   const found: ListedHold[] = [];
   try {
     const registry = new HttpSchemaRegistry(registryOptions(kafka));

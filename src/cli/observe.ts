@@ -1,15 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { HttpSchemaRegistry } from '../avro/registry.js';
-import { kafkaLogOptions } from '../config/kafka-connection.js';
 import type { LoadedConfiguration } from '../config/load.js';
 import { registryOptions } from '../config/registry-connection.js';
-import { openLog } from '../kafka/index.js';
 import type { Log } from '../log/contract.js';
 import { TopicNames } from '../log/topics.js';
-import { createLogger } from '../logging/logger.js';
 import type { SyncPlan } from '../plan/plan.js';
 import type { Duolog, DuologStatus } from '../runtime.js';
 import { Observation, type Remainder } from './observation.js';
+import { openQuietLog } from './quiet-log.js';
 import { decisionEnds, readObservation } from './read-observation.js';
 import { withSystems } from './systems.js';
 
@@ -26,7 +24,7 @@ export class Observer {
   /** @throws DuologError KAFKA_UNREACHABLE and the log's other errors. */
   static async open(loaded: LoadedConfiguration): Promise<Observer> {
     const { kafka, prefix, syncs } = loaded.configuration;
-    const log = await openLog(kafkaLogOptions(kafka, createLogger({ level: 'silent', format: 'json' })));
+    const log = await openQuietLog(kafka);
     try {
       const entities = Object.values(syncs).flatMap((sync) => Object.keys(sync.entities));
       return new Observer(loaded, log, await decisionEnds(log, prefix, entities));

@@ -1,12 +1,10 @@
-import { kafkaLogOptions } from '../config/kafka-connection.js';
 import { loadConfiguration } from '../config/load.js';
-import { openLog } from '../kafka/index.js';
-import { createLogger } from '../logging/logger.js';
 import { topicSpecs } from '../tasks/topic-specs.js';
 import { compileOrThrow } from './compiled.js';
 import { entitiesOf, useOf } from './check.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import type { Output } from './output.js';
+import { openQuietLog } from './quiet-log.js';
 import { readShapes, withSystems } from './systems.js';
 
 /** `duolog plan`: what a first run would create, as statements for each system and as topics. Changes nothing. */
@@ -23,7 +21,7 @@ export async function plan(options: { readonly config: string }, output: Output)
     return { plans: compiled, statements: await Promise.all(planned) };
   });
   const specs = topicSpecs(plans, configuration.retention.decisionsMs);
-  const log = await openLog(kafkaLogOptions(configuration.kafka, createLogger({ level: 'silent', format: 'json' })));
+  const log = await openQuietLog(configuration.kafka);
   const topics = await log.inspectTopics(specs).finally(() => log.close());
   const missing = topics.filter((topic) => topic.state === 'missing').map(({ topic }) => topic);
   for (const { system, statements: lines } of statements) {

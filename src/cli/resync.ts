@@ -1,17 +1,15 @@
 import { HttpSchemaRegistry } from '../avro/registry.js';
-import { kafkaLogOptions } from '../config/kafka-connection.js';
 import { loadConfiguration } from '../config/load.js';
 import { registryOptions } from '../config/registry-connection.js';
 import type { Configuration } from '../config/schema.js';
 import type { RequestRecord } from '../avro/progress-codec.js';
-import { openLog } from '../kafka/index.js';
 import { TopicNames } from '../log/topics.js';
-import { createLogger } from '../logging/logger.js';
 import { askForResync, type AskedSystem } from '../tasks/resync/ask.js';
 import { systemClock } from '../tasks/clock.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { refuseUnknown } from './known-names.js';
 import type { Output } from './output.js';
+import { openQuietLog } from './quiet-log.js';
 
 export interface ResyncOptions {
   readonly config: string;
@@ -31,7 +29,7 @@ export async function resync(system: string, options: ResyncOptions, output: Out
   const named = options.entity ?? [];
   refuseUnknown('entity', named, [...new Set(asked.tables.map(({ entity }) => entity))], ` in ${system}`);
   const { kafka, prefix } = configuration;
-  const log = await openLog(kafkaLogOptions(kafka, createLogger({ level: 'silent', format: 'json' })));
+  const log = await openQuietLog(kafka);
   try {
     const context = {
       log,
@@ -51,7 +49,7 @@ export async function resync(system: string, options: ResyncOptions, output: Out
 }
 
 function askedSystem({ prefix, syncs, systems }: Configuration, system: string): AskedSystem {
-  refuseUnknown('system', [system], Object.keys(systems), '');
+  refuseUnknown('system', [system], Object.keys(systems));
   const tables = Object.entries(syncs).flatMap(([sync, { entities }]) =>
     Object.entries(entities).flatMap(([entity, { systems: places }]) => {
       const place = places[system];
