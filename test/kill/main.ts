@@ -6,7 +6,7 @@ import type { Fault } from './faults/fault.js';
 import { describeRound, markdown, reportOf, writeReport } from './report.js';
 import { Round, type RoundResult } from './round.js';
 import { runRestore } from './standby/restore.js';
-import { configuration, runStandby } from './standby/standby.js';
+import { runStandby } from './standby/standby.js';
 import { type Stack, startProofStack } from './stack.js';
 import { World } from './world/world.js';
 
@@ -53,7 +53,7 @@ async function main(): Promise<number> {
   const out = resolve(values.out);
   mkdirSync(out, { recursive: true });
   if (values.standby) return runStandby(Number(values.links), values['session-timeout'], out);
-  if (values.restore) return runRestore(Number(values.links), configuration, out);
+  if (values.restore) return runRestore(Number(values.links), out);
   const campaign = new Campaign(Number(values.seed), out);
   process.on('SIGINT', () => campaign.end());
   process.on('SIGTERM', () => campaign.end());

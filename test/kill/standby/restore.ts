@@ -29,6 +29,7 @@ import { Changelog } from '../../../src/state/changelog.js';
 import { LocalStore } from '../../../src/state/local-store.js';
 import type { StateStore } from '../../../src/state/store.js';
 import { topicSpecs } from '../../../src/tasks/topic-specs.js';
+import { standbyConfiguration } from './standby.js';
 
 /** How long it takes to have a state again. */
 export interface RestoreReport {
@@ -54,12 +55,19 @@ const LINKS_A_TRANSACTION = 5_000;
  * The state of so many links, written to a changelog on a real broker by the shipped store and codec, as the product
  * would have it after compaction, and read again: without databases, so that a million takes a minute or two.
  */
-export async function runRestore(links: number, configured: Configured, out: string): Promise<number> {
+export async function runRestore(links: number, out: string): Promise<number> {
   const [kafka, registry] = await Promise.all([startKafka({ heapMegabytes: 1024 }), startRegistry()]);
   const folder = await temporaryFolder('restore');
   let log: Log | null = null;
   try {
-    const text = configured(kafka.brokers, registry.url, 'postgres://x/crm', 'postgres://x/erp', folder, undefined);
+    const text = standbyConfiguration(
+      kafka.brokers,
+      registry.url,
+      'postgres://x/crm',
+      'postgres://x/erp',
+      folder,
+      undefined,
+    );
     const { configuration } = checkConfiguration(text, join(folder, 'duolog.yaml'), {});
     log = await openLog(kafkaLogOptions(configuration.kafka, pino({ level: 'silent' })));
     const restore = new Restore(configuration, log, folder, links);
@@ -74,15 +82,6 @@ export async function runRestore(links: number, configured: Configured, out: str
     await removeFolder(folder);
   }
 }
-
-type Configured = (
-  brokers: readonly string[],
-  registry: string,
-  crm: string,
-  erp: string,
-  folder: string,
-  sessionTimeout: string | undefined,
-) => string;
 
 class Restore {
   private readonly plan: SyncPlan;

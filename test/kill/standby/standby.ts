@@ -45,7 +45,7 @@ export async function runStandby(links: number, sessionTimeout: string | undefin
   const folder = await temporaryFolder('standby');
   try {
     const place = await Place.create(folder, stack.postgres, links, (crm, erp) =>
-      configuration(stack.kafka.brokers, stack.registry.url, crm, erp, folder, sessionTimeout),
+      standbyConfiguration(stack.kafka.brokers, stack.registry.url, crm, erp, folder, sessionTimeout),
     );
     const report = await place.measure(sessionTimeout);
     mkdirSync(out, { recursive: true });
@@ -219,7 +219,7 @@ function pool(url: string): pg.Pool {
 }
 
 /** Two equal tables, told of by both sides. */
-export function configuration(
+export function standbyConfiguration(
   brokers: readonly string[],
   registry: string,
   crm: string,
