@@ -119,9 +119,12 @@ export class BatchQueue {
     this.#entries.push({ kind: 'again', entity, table });
   }
 
-  /** The next events within the limits (at least one), or null where there is nothing whole to hand out. */
+  /**
+   * The next events within the limits (at least one), or null where there is nothing whole to hand out. A transaction
+   * that fits exactly waits for its commit, which may still be on its way, so that its position is never one inside.
+   */
   take(maxEvents: number, maxBytes: number): TakenEvents | null {
-    const end = this.#events >= maxEvents || this.#bytes >= maxBytes ? this.#entries.length : this.#whole;
+    const end = this.#events > maxEvents || this.#bytes > maxBytes ? this.#entries.length : this.#whole;
     const events: SourceEvent[] = [];
     let bytes = 0;
     let at = this.#head;
