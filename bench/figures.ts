@@ -33,6 +33,8 @@ export interface Measurement {
   readonly seconds: number;
   /** Processor time a change of everything else that takes part: both databases and the broker, in microseconds. */
   readonly serversCpuMicrosPerChange: number;
+  /** The same, server by server. */
+  readonly servers: Readonly<Record<string, number>>;
   /** By process of the replicator. */
   readonly processes: Readonly<Record<string, ProcessFigures>>;
   /** The machine's load average when the clock started. */

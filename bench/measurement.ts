@@ -31,6 +31,7 @@ export function measurementOf(
     changes,
     seconds: Math.round(seconds * 100) / 100,
     serversCpuMicrosPerChange: used.serversCpuMicrosPerChange,
+    servers: used.servers,
     processes: used.processes,
     load: used.load,
     problem: equality.problem,

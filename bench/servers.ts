@@ -8,8 +8,8 @@ export interface Servers {
   readonly registry: LocalRegistry;
   readonly source: Database;
   readonly target: Database;
-  /** Processor time of both databases and the broker so far. */
-  cpuMicros(): number;
+  /** Processor time so far of each that takes part: the broker and both databases. */
+  cpuMicros(): Readonly<Record<'kafka' | 'source' | 'target', number>>;
   destroy(): Promise<void>;
 }
 
@@ -41,13 +41,17 @@ export async function startServers(): Promise<Servers> {
   };
   try {
     const [source, target] = [await database('source'), await database('target')];
-    const roots = [stack.kafka.pid, source.server.pid, target.server.pid].filter((pid) => pid !== undefined);
+    const micros = (pid: number | undefined) => (pid === undefined ? 0 : treeCpuMicros(pid));
     return {
       kafka: stack.kafka,
       registry: stack.registry,
       source,
       target,
-      cpuMicros: () => roots.reduce((sum, pid) => sum + treeCpuMicros(pid), 0),
+      cpuMicros: () => ({
+        kafka: micros(stack.kafka.pid),
+        source: micros(source.server.pid),
+        target: micros(target.server.pid),
+      }),
       destroy: async () => {
         await Promise.all([source.pool.end(), target.pool.end()]);
         await stack.destroy();

@@ -4,7 +4,7 @@ import type { Replicator } from './replicator.js';
 import type { Servers } from './servers.js';
 import type { Measurement } from './figures.js';
 
-export interface Used extends Pick<Measurement, 'processes' | 'serversCpuMicrosPerChange' | 'load'> {
+export interface Used extends Pick<Measurement, 'processes' | 'servers' | 'serversCpuMicrosPerChange' | 'load'> {
   readonly cpuMicrosPerChange: number;
   readonly peakMegabytes: number;
 }
@@ -23,12 +23,20 @@ export function watchUsage(servers: Servers, replicator: Replicator): (changes: 
         { cpuMicrosPerChange: perChange(micros), ...memory },
       ]),
     );
+    const after = servers.cpuMicros();
+    const byServer = Object.fromEntries(
+      Object.entries(after).map(([name, micros]) => [
+        name,
+        perChange(micros - serversBefore[name as keyof typeof after]),
+      ]),
+    );
     return {
       load,
       processes,
       cpuMicrosPerChange: perChange(Object.values(used).reduce((sum, { micros }) => sum + micros, 0)),
       peakMegabytes: watch.peakMegabytes,
-      serversCpuMicrosPerChange: perChange(servers.cpuMicros() - serversBefore),
+      servers: byServer,
+      serversCpuMicrosPerChange: Math.round(Object.values(byServer).reduce((sum, one) => sum + one, 0) * 10) / 10,
     };
   };
 }

@@ -63,6 +63,7 @@ export interface StreamRest {
 export class StreamTask implements Task {
   private readonly inputs: readonly StreamInput[];
   private readonly records: StreamReader;
+  private readonly outcomes: ReadonlySet<string>;
   private producer: LogProducer | null = null;
   private reader: LogReader | null = null;
   private readonly gaps: StreamGaps;
@@ -91,6 +92,7 @@ export class StreamTask implements Task {
   ) {
     this.inputs = streamInputs(options.plan, context.topics);
     this.records = new StreamReader(this.inputs, options.plan, context.registry);
+    this.outcomes = new Set(this.inputs.filter(({ kind }) => kind === 'outcome').map(({ topic }) => topic));
     this.gaps = new StreamGaps(context, options.plan, this.inputs);
     this.brake = new VanishedBrake(context, options.plan);
   }
@@ -155,7 +157,11 @@ export class StreamTask implements Task {
     const { batchRecords, idleWaitMs } = this.context.limits;
     const options = { maxRecords: batchRecords, maxWaitMs: idleWaitMs };
     try {
-      return await this.reader!.poll(options);
+      const records = await this.reader!.poll(options);
+      if (records.length === 0 || !records.every(({ topic }) => this.outcomes.has(topic))) return records;
+      // Nobody waits for an outcome as for a change: it goes with the next one, if that comes soon.
+      const rest = { maxRecords: batchRecords - records.length, maxWaitMs: Math.min(OUTCOMES_WAIT_MS, idleWaitMs) };
+      return rest.maxRecords === 0 ? records : [...records, ...(await this.reader!.poll(rest))];
     } catch (error) {
       if (!(error instanceof DuologError) || error.code !== 'KAFKA_OFFSET_OUT_OF_RANGE') throw error;
       const moved = await this.gaps.goOn(this.options.changelog.store, this.consumed);
@@ -318,5 +324,6 @@ export class StreamTask implements Task {
 const MOST_BYTES = 16 << 20;
 const GROUP_OFFSETS_EVERY_MS = 5000;
 const REQUESTS_EVERY_MS = 2000;
+const OUTCOMES_WAIT_MS = 15;
 const REST_FLUSH_EVERY_MS = 600_000;
 const CONTINUE: StreamEvent = { kind: 'continue' };
