@@ -95,32 +95,40 @@ function mergeGroup(
     knewAgreed || standing === undefined || standing.system === system.system || isUnread(turn, link, standing, group);
   if (edit.by === 'user') forgetRewrites(turn, link, group);
   const values = agreesNow ? null : readGroup(turn, system, columns, row);
-  if (values !== null && !(values instanceof Inconvertible)) keepAgreed(turn, link, system, columns, row, values);
-  if (edit.by === 'user' && isFirst && values !== null && !(values instanceof Inconvertible)) {
+  if (values === null || values instanceof Inconvertible) {
+    noteColumns(turn, link, member, system, columns);
+    if (values === null) releaseSettled(turn, link, member, group);
+    else hold(turn, link, member, { reason: 'invalid', group: group.name, detail: `${group.name}: ${values.reason}` });
+    return;
+  }
+  keepAgreed(turn, link, system, columns, row, values);
+  if (edit.by === 'user' && isFirst) {
     // The usual edit: nobody stands against it, so that it agrees at once.
     setCanonical(turn, link, group, values, edit.setter(group));
     return;
   }
-  for (const column of columns) {
-    noteAgreement(turn, link, member, system, column, row, link.canonical[column.field]);
-  }
-  if (values === null) {
-    releaseSettled(turn, link, member, group);
-    return;
-  }
-  if (values instanceof Inconvertible) {
-    hold(turn, link, member, { reason: 'invalid', group: group.name, detail: `${group.name}: ${values.reason}` });
-    return;
-  }
+  noteColumns(turn, link, member, system, columns);
   const rewritten = edit.by === 'rewrite' || (edit.by === 'trigger' && columns.some(({ write }) => write));
   if (rewritten && !countRewrite(turn, link, member, group)) return;
   const incoming = edit.setter(group);
   if (isFirst) {
-    if (edit.by !== 'user') tellConflict(turn, link, { kind: 'rewritten', group, values, incoming, verdict: null });
+    tellConflict(turn, link, { kind: 'rewritten', group, values, incoming, verdict: null });
     setCanonical(turn, link, group, values, incoming);
     return;
   }
   settleConflict(turn, link, member, group, values, incoming, edit);
+}
+
+function noteColumns(
+  turn: Turn,
+  link: LinkDraft,
+  member: MemberDraft,
+  system: SystemIndex,
+  columns: readonly MappedColumn[],
+): void {
+  for (const column of columns) {
+    noteAgreement(turn, link, member, system, column, member.seen!, link.canonical[column.field]);
+  }
 }
 
 /** Of a group that is merged as one, a value that the system shows in its own way (shortened, an alias) was not edited. */

@@ -222,18 +222,14 @@ function tellKept(turn: Turn, link: LinkDraft, system: SystemIndex, rule: string
   tellDeletions(turn, link, { kind: 'lost-deletion', record, values: {}, winner: system.system, rule });
 }
 
-/** A deleted link without records and commands is a tombstone; it goes when the retention has passed (tombstones.ts). */
+/** A deleted link without records and commands, whose holds have ended with them, is a tombstone; it goes when the retention has passed (tombstones.ts). */
 function bury(turn: Turn, link: LinkDraft): void {
   if (link.tombstoneMicros !== null || !allSnapshotsEnded(turn, link.entity)) return;
   for (const name in link.members) {
     const { seen, ending, inFlight } = link.members[name]!;
     if (seen !== null || ending !== null || inFlight !== null) return;
   }
-  for (const name in link.members) {
-    const member = link.members[name]!;
-    member.holds = [];
-    member.agreed = {};
-  }
+  for (const name in link.members) link.members[name]!.agreed = {};
   link.tombstoneMicros = turn.timeMicros;
   link.deletions = [];
   link.firstMatch = [];

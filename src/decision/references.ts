@@ -5,7 +5,7 @@ import { tellConflict } from './decisions.js';
 import type { FieldValue } from './events.js';
 import { Inconvertible } from '../mapping/convert.js';
 import { release } from './holds.js';
-import type { GroupIndex, MappedColumn, SystemIndex } from './plan-index.js';
+import type { MappedColumn, SystemIndex } from './plan-index.js';
 import { imageOf, readField, resolve, sameValue } from './project.js';
 import { linkOfKey, type Setter } from './state.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
@@ -135,7 +135,7 @@ export function rereadReferences(turn: Turn, child: LinkDraft): void {
     if (!sameValue(current, value)) {
       const others = whoAgree(turn, child, field);
       setCanonical(turn, child, group, { [field]: current }, child.set[group.name]!);
-      tellLeftBehind(turn, child, group, { [field]: value }, others);
+      tellLeftBehind(turn, child, field, value, others);
     }
     for (const name in child.members) {
       const member = child.members[name]!;
@@ -167,14 +167,16 @@ function whoAgree(turn: Turn, child: LinkDraft, field: string): readonly string[
 function tellLeftBehind(
   turn: Turn,
   child: LinkDraft,
-  group: GroupIndex,
-  values: Readonly<Record<string, FieldValue>>,
+  field: string,
+  value: FieldValue,
   systems: readonly string[],
 ): void {
+  const group = turn.entity(child.entity).groupOf.get(field)!;
   const verdict = { winner: 'standing' as const, rule: 'what it refers to there is another record now' };
   for (const system of systems) {
-    if (!Object.keys(values).some((field) => field in child.members[system]!.agreed)) continue;
-    tellConflict(turn, child, { kind: 'conflict', group, values, incoming: { system, timeMicros: null }, verdict });
+    if (!(field in child.members[system]!.agreed)) continue;
+    const incoming = { system, timeMicros: null };
+    tellConflict(turn, child, { kind: 'conflict', group, values: { [field]: value }, incoming, verdict });
   }
 }
 

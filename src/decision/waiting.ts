@@ -1,11 +1,13 @@
+import type { Row, Value } from '../model/value.js';
 import type { ChangeEvent } from './events.js';
 import { entry } from './entries.js';
 import { presentRow } from './rows.js';
 import { waitingKey, type WaitingRecord } from './state.js';
 import type { Turn } from './turn.js';
 
-/** Events of one record that may wait; beyond, what nobody can tell apart any more is drawn together. */
+/** Events of one record that may wait, and characters of their rows; beyond, what nobody can tell apart any more is drawn together. */
 const MAX_EVENTS = 100;
+const MAX_LENGTH = 4 << 20;
 
 /** Rule 4: a record that may be our own insert in flight waits for its outcome, with all that follows on it. */
 export function wait(turn: Turn, event: ChangeEvent, command: string): void {
@@ -79,13 +81,40 @@ function snapshotNumber(turn: Turn, { system, entity }: WaitingRecord): number {
   return turn.sync.snapshots[`${system}/${entity}`]?.number ?? 0;
 }
 
-/** At the limit two updates become one, and a record that nobody ever saw and that is gone again leaves nothing. */
+/** At a limit two updates become one, and a record that nobody ever saw and that is gone again leaves nothing. */
 function append(events: readonly ChangeEvent[], event: ChangeEvent): readonly ChangeEvent[] {
-  if (events.length < MAX_EVENTS) return [...events, event];
+  const length = [...events, event].reduce((sum, { before, after }) => sum + lengthOf(before) + lengthOf(after), 0);
+  if (events.length < MAX_EVENTS && length <= MAX_LENGTH) return [...events, event];
   if (event.operation === 'delete') return [];
   const last = events.at(-1)!;
-  return [
-    ...events.slice(0, -1),
-    { ...event, operation: last.operation, before: last.before, transaction: last.transaction },
-  ];
+  return last.after === null ? [event] : [...events.slice(0, -1), drawTogether(last, event)];
+}
+
+/** One event for two: a value that the second did not send is the first's, unless it was too large to be sent. */
+function drawTogether(first: ChangeEvent, second: ChangeEvent): ChangeEvent {
+  const after: Record<string, Value> = { ...second.after };
+  const unchanged: string[] = [];
+  const oversize: string[] = [];
+  for (const column of second.unchanged) {
+    const isKnown = first.after?.[column] !== undefined && !first.unchanged.includes(column);
+    const isTooLarge = second.oversize?.includes(column) === true;
+    if (isKnown && !isTooLarge) {
+      after[column] = first.after[column]!;
+      continue;
+    }
+    unchanged.push(column);
+    if (isTooLarge || first.oversize?.includes(column) === true) oversize.push(column);
+  }
+  const { operation, before, transaction } = first;
+  const one = { ...second, operation, before, transaction, after, unchanged };
+  return oversize.length === 0 ? one : { ...one, oversize };
+}
+
+function lengthOf(row: Row | null): number {
+  let length = 0;
+  for (const column in row) {
+    const value = row[column];
+    if (typeof value === 'string') length += value.length;
+  }
+  return length;
 }

@@ -3,7 +3,7 @@ import type { DecisionOutput, HoldOutput, Output } from '../../../src/decision/o
 import type { LinkRecord } from '../../../src/decision/state.js';
 import { Conversation, planOf, type EntityOptions, type SystemOptions } from '../../support/decision-fixtures.js';
 
-/** The rules of docs/decision.md, each by its number. */
+/** The rules of docs/decision.md, each by its number; rule 4 is in waiting.test.ts. */
 
 function talkOf(
   entity: Partial<EntityOptions> = {},
@@ -121,36 +121,6 @@ describe('rule 3: no insert while a record there shows the match value', () => {
     expect(reasons(talk.insert('crm', 'company', crm('2', 'second', 'V1')))).toEqual(['erp duplicate']);
     talk.apply('erp');
     expect(talk.command('erp')).toMatchObject({ operation: 'insert', set: { erp_name: 'second' } });
-  });
-});
-
-describe('rule 4: a record that may be our insert in flight waits', () => {
-  it('with all that follows on it, and takes the link if the insert was refused', () => {
-    const talk = talkOf().begin();
-    talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
-    expect(talk.insert('erp', 'company', erp('7', 'User', 'V1'))).toEqual([]);
-    expect(talk.update('erp', 'company', null, erp('7', 'User 2', 'V1'))).toEqual([]);
-    talk.refuse('erp', erp('7', 'User 2', 'V1'), '7');
-    expect(talk.link('erp', 'company', '7').members['crm']?.key).toBe('1');
-    expect(talk.state.all().some(({ kind }) => kind === 'waiting')).toBe(false);
-  });
-
-  it('and is a duplicate if the insert was applied', () => {
-    const talk = talkOf().begin();
-    talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
-    talk.insert('erp', 'company', erp('7', 'User', 'V1'));
-    expect(reasons(talk.apply('erp', { id: '8' }))).toContain('crm duplicate');
-    expect(talk.link('erp', 'company', '8').members['crm']?.key).toBe('1');
-  });
-
-  it('bounded: at the limit updates are drawn together', () => {
-    const talk = talkOf().begin();
-    talk.insert('crm', 'company', crm('1', 'Acme', 'V1'));
-    talk.insert('erp', 'company', erp('7', 'User', 'V1'));
-    for (let at = 0; at < 300; at++) talk.update('erp', 'company', null, erp('7', `User ${at}`, 'V1'));
-    expect(talk.state.all().find(({ kind }) => kind === 'waiting')).toMatchObject({ events: { length: 100 } });
-    talk.refuse('erp');
-    expect(talk.seen('erp', 'company', '7')).toMatchObject({ erp_name: 'User 299' });
   });
 });
 
