@@ -6,9 +6,8 @@ import { takeEdit } from './edits.js';
 import type { ChangeEvent } from './events.js';
 import { mergeFirst, mergeKept, takeWholeRow } from './first-link.js';
 import { snapshotEnded } from './gates.js';
-import { hold } from './holds.js';
 import { insertInFlight, linkToJoin } from './match.js';
-import { readColumns, readGroup } from './merge.js';
+import { holdUnreadable, readColumns, readGroup } from './merge.js';
 import type { SystemIndex } from './plan-index.js';
 import { agrees, matchOfRow } from './project.js';
 import { editUnderDeletedParent } from './parents.js';
@@ -110,7 +109,7 @@ function recreate(turn: Turn, link: LinkDraft, system: SystemIndex, arrival: Arr
     const columns = readColumns(system, group);
     const values = readGroup(turn, system, columns, arrival.row);
     if (values instanceof Inconvertible) {
-      hold(turn, link, member, { reason: 'invalid', group: group.name, detail: `${group.name}: ${values.reason}` });
+      holdUnreadable(turn, link, member, group, values);
       continue;
     }
     const agreed = columns.every(

@@ -11,7 +11,7 @@ import type { SystemIndex } from './plan-index.js';
 import { confirmByRow, observeLateWrite } from './resync.js';
 import { editUnderDeletedParent } from './parents.js';
 import { touchParent } from './references.js';
-import { completeRow, presentRow, timeOf } from './rows.js';
+import { completeRow, isComplete, presentRow, timeOf } from './rows.js';
 import { linkOfKey } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
 
@@ -30,23 +30,23 @@ export function observeChange(turn: Turn, event: ChangeEvent): void {
   if (link === null) {
     const arrived = arrive(turn, system, event, after, movedFrom);
     if (arrived !== null && !arrived.settled) observeKnown(turn, system, arrived.link, event, after);
-    if (arrived !== null) noteOversize(turn, arrived.link, event);
+    if (arrived !== null) noteOversize(turn, arrived.link, system, event);
     return;
   }
   if (movedFrom !== null) moveKey(turn, link, system, event);
   observeKnown(turn, system, link, event, after);
-  noteOversize(turn, link, event);
+  noteOversize(turn, link, system, event);
 }
 
-/** Columns that no message could carry: what they hold is not known, so the record waits, visibly (I13). */
-function noteOversize(turn: Turn, link: LinkDraft, { system, oversize }: ChangeEvent): void {
-  const member = link.members[system];
+/** Columns that no message could carry: what they hold is not known, so the record waits, visibly, until it is (I13). */
+function noteOversize(turn: Turn, link: LinkDraft, system: SystemIndex, { oversize }: ChangeEvent): void {
+  const member = link.members[system.system];
   if (member === undefined) return;
-  if (oversize !== undefined && member.seen !== null) {
+  if (member.seen === null || isComplete(system, member.seen)) {
+    release(turn, link, member, ({ reason }) => reason === 'oversize');
+  } else if (oversize !== undefined) {
     const detail = `too large for a message: ${oversize.join(', ')}`;
     hold(turn, link, member, { reason: 'oversize', group: null, detail });
-  } else {
-    release(turn, link, member, ({ reason }) => reason === 'oversize');
   }
 }
 
@@ -74,7 +74,7 @@ function observeKnown(turn: Turn, system: SystemIndex, link: LinkDraft, event: C
     return;
   }
   const former = member.seen!;
-  const row = completeRow(system, after, former, event.unchanged);
+  const row = completeRow(system, after, former, event);
   release(turn, link, member, ({ attempt }) => attempt !== null);
   for (const column of system.columns) {
     if (column.refersTo !== null && former[column.column] !== row[column.column]) {

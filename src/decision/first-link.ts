@@ -4,7 +4,7 @@ import { byPrecedence, judge, type Verdict } from './conflict.js';
 import { tellConflict } from './decisions.js';
 import type { FieldValue } from './events.js';
 import { hold } from './holds.js';
-import { isUnread, readGroup } from './merge.js';
+import { holdUnreadable, isUnread, readGroup } from './merge.js';
 import type { GroupIndex, SystemIndex } from './plan-index.js';
 import { agrees, sameValue } from './project.js';
 import type { Setter } from './state.js';
@@ -84,7 +84,7 @@ export function mergeFirst(
     const values = readGroup(turn, system, columns, row);
     if (values instanceof Inconvertible) {
       if (!system.reads) continue;
-      hold(turn, link, member, { reason: 'invalid', group: group.name, detail: `${group.name}: ${values.reason}` });
+      holdUnreadable(turn, link, member, group, values);
       continue;
     }
     const shown = (field: string) =>
@@ -135,7 +135,7 @@ export function takeWholeRow(
       Object.assign(canonical, values);
       set[group.name] = setter;
     } else if (system.reads) {
-      hold(turn, link, member, { reason: 'invalid', group: group.name, detail: `${group.name}: ${values.reason}` });
+      holdUnreadable(turn, link, member, group, values);
     }
   }
   link.canonical = canonical;

@@ -1,4 +1,4 @@
-import { Inconvertible } from '../mapping/convert.js';
+import { Inconvertible, NOT_SENT } from '../mapping/convert.js';
 import type { Row } from '../model/value.js';
 import { noteAgreement, releaseSettled, setCanonical, setSeen } from './canonical.js';
 import { judge } from './conflict.js';
@@ -98,7 +98,7 @@ function mergeGroup(
   if (values === null || values instanceof Inconvertible) {
     noteColumns(turn, link, member, system, columns);
     if (values === null) releaseSettled(turn, link, member, group);
-    else hold(turn, link, member, { reason: 'invalid', group: group.name, detail: `${group.name}: ${values.reason}` });
+    else holdUnreadable(turn, link, member, group, values);
     return;
   }
   keepAgreed(turn, link, system, columns, row, values);
@@ -180,6 +180,18 @@ export function readColumns(system: SystemIndex, group: GroupIndex): readonly Ma
   return system.readColumns.get(group) ?? [];
 }
 
+/** A value that cannot be taken holds its group; what was too large to be sent holds the whole record already. */
+export function holdUnreadable(
+  turn: Turn,
+  link: LinkDraft,
+  member: MemberDraft,
+  group: GroupIndex,
+  why: Inconvertible,
+): void {
+  if (why === NOT_SENT) return;
+  hold(turn, link, member, { reason: 'invalid', group: group.name, detail: `${group.name}: ${why.reason}` });
+}
+
 /** The group's values as the row shows them, or why one of them cannot be taken. */
 export function readGroup(
   turn: Turn,
@@ -189,7 +201,9 @@ export function readGroup(
 ): Record<string, FieldValue> | Inconvertible {
   const values: Record<string, FieldValue> = {};
   for (const column of columns) {
-    const value = readField(turn, column, system.system, row[column.column] ?? null);
+    const raw = row[column.column];
+    if (raw === undefined) return NOT_SENT;
+    const value = readField(turn, column, system.system, raw);
     if (value instanceof Inconvertible) return value;
     values[column.field] = value;
   }

@@ -29,8 +29,10 @@ export function observeOwnWrite(turn: Turn, system: SystemIndex, event: ChangeEv
   if (after === null) {
     gone(turn, link, system, member, command, event);
   } else {
-    const former = imageOf(member) ?? {};
-    confirm(turn, link, system, member, command, event.key, completeRow(system, after, former, event.unchanged));
+    // What it does not send is as it was, or as we wrote it.
+    const known = { ...imageOf(member), ...command.set };
+    const row = completeRow(system, after, known, { unchanged: event.unchanged });
+    confirm(turn, link, system, member, command, event.key, row);
   }
   return true;
 }

@@ -110,9 +110,9 @@ function reconcileAbsent(turn: Turn, link: LinkDraft, system: SystemIndex): void
   if (isHeld(member, null)) return;
   const obstacles: Obstacle[] = [];
   for (const name in link.members) {
-    const invalid = link.members[name]!.holds.find(({ reason, lasting }) => reason === 'invalid' && lasting);
-    if (invalid !== undefined)
-      obstacles.push({ reason: 'invalid', group: invalid.group, detail: `${name}: ${invalid.detail}` });
+    const unread = link.members[name]!.holds.find(({ reason, lasting }) => lasting && isUnread(reason));
+    if (unread === undefined) continue;
+    obstacles.push({ reason: unread.reason, group: unread.group, detail: `${name}: ${unread.detail}` });
   }
   const duplicate = duplicateIn(turn, link, system);
   if (duplicate !== null) obstacles.push({ reason: 'duplicate', group: null, detail: duplicate });
@@ -128,6 +128,11 @@ function reconcileAbsent(turn: Turn, link: LinkDraft, system: SystemIndex): void
   if (!hasFailed(member, attempt)) {
     send(turn, link, system, member, { attempt, soft: false, absent: absentRows(system, set) });
   }
+}
+
+/** What the record holds is not known in part. */
+function isUnread(reason: Obstacle['reason']): boolean {
+  return reason === 'invalid' || reason === 'oversize';
 }
 
 function valuesOfInsert(turn: Turn, link: LinkDraft, system: SystemIndex, obstacles: Obstacle[]): Row {

@@ -219,7 +219,7 @@ export function observeLateWrite(
   const member = link === null ? null : turn.member(link, system.system);
   if (link === null || member === null || member.inFlight !== null || member.ending !== null) return false;
   if (member.seen !== null && member.key !== event.key) return false;
-  const row = member.seen === null ? after : completeRow(system, after, member.seen, event.unchanged);
+  const row = member.seen === null ? after : completeRow(system, after, member.seen, event);
   if (member.seen === null) member.agreed = {};
   link.tombstoneMicros = null;
   setSeen(turn, link, system, member, event.key, row);

@@ -1,4 +1,5 @@
 import type { Row, Value } from '../model/value.js';
+import type { ChangeEvent } from './events.js';
 import type { SystemIndex } from './plan-index.js';
 
 /** A row flagged as deleted counts as absent: setting the flag is a deletion, taking it back an insert. */
@@ -7,13 +8,22 @@ export function presentRow(system: SystemIndex, row: Row | null): Row | null {
   return row !== null && flag !== null && row[flag.column] === flag.deleted ? null : row;
 }
 
-/** Large values that the system did not send because they did not change are those seen before. */
-export function completeRow(system: SystemIndex, row: Row, former: Row, unchanged: readonly string[]): Row {
+/**
+ * Large values that the system did not send because they did not change are those seen before; of one that was too large
+ * for a message nobody knows what it is.
+ */
+export function completeRow(
+  system: SystemIndex,
+  row: Row,
+  former: Row,
+  { unchanged, oversize }: Pick<ChangeEvent, 'unchanged' | 'oversize'>,
+): Row {
   let missing = unchanged.length > 0;
   if (!missing) for (const { column } of system.columns) if (row[column] === undefined) missing = true;
   if (!missing) return row;
   const complete: Record<string, Value> = { ...former, ...row };
   for (const column of unchanged) if (former[column] !== undefined) complete[column] = former[column];
+  for (const column of oversize ?? []) delete complete[column];
   return complete;
 }
 

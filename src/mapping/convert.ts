@@ -3,7 +3,7 @@ import type { Value } from '../model/value.js';
 import { conversionPair, type Conversion } from './conversions.js';
 import { Inconvertible, NOT_IN_VALUE_MAP } from './inconvertible.js';
 
-export { Inconvertible } from './inconvertible.js';
+export { Inconvertible, NOT_SENT } from './inconvertible.js';
 
 /** A value carried over, or the reason (never with the value in it) why it cannot be. */
 export type Converted = { readonly ok: true; readonly value: Value } | { readonly ok: false; readonly reason: string };

@@ -6,6 +6,7 @@ export class Inconvertible {
   constructor(readonly reason: string) {}
 }
 
+export const NOT_SENT = new Inconvertible('the system did not send it: it is too large for a message');
 export const NOT_A_WHOLE_NUMBER = new Inconvertible('it is not a whole number');
 export const NOT_A_NUMBER = new Inconvertible('it is not a number');
 export const NOT_EXACT = new Inconvertible('it cannot be held exactly as a floating point number');

@@ -256,9 +256,10 @@ describe('I9: the index of records', () => {
 });
 
 describe('I13: nothing is dropped, however large', () => {
+  const tooLarge = { unchanged: ['crm_name'], oversize: ['crm_name'] };
+
   it('a row too large for a message is held, and gets no command, until it fits again', () => {
     const talk = paired();
-    const tooLarge = { unchanged: ['crm_name'], oversize: ['crm_name'] };
     expect(holds(talk.update('crm', 'company', null, { id: '1', crm_vat: 'V1' }, tooLarge))).toEqual(['crm oversize']);
     talk.update('erp', 'company', null, { id: '1000', erp_name: 'Elsewhere', erp_vat: 'V1' });
     expect(talk.commands).toEqual([]);
@@ -267,14 +268,41 @@ describe('I13: nothing is dropped, however large', () => {
     expect(talk.take('erp').command.set).toEqual({ erp_name: 'Fits' });
   });
 
-  it('a new record too large for a message is held from the start', () => {
+  it('a new record too large for a message is inserted nowhere until it fits', () => {
     const talk = begin();
-    const outputs = talk.insert(
-      'crm',
-      'company',
-      { id: '1', crm_vat: 'V1' },
-      { unchanged: ['crm_name'], oversize: ['crm_name'] },
-    );
-    expect(holds(outputs)).toContain('crm oversize');
+    const outputs = talk.insert('crm', 'company', { id: '1', crm_vat: 'V1' }, tooLarge);
+    expect(holds(outputs)).toEqual(expect.arrayContaining(['crm oversize', 'erp oversize']));
+    expect(talk.commands).toEqual([]);
+    talk.update('crm', 'company', null, crm('1', 'Fits'));
+    expect(talk.take('erp').command).toMatchObject({ operation: 'insert', set: { erp_name: 'Fits' } });
+  });
+
+  it('what is too large for a message stays held while other columns change', () => {
+    const talk = paired();
+    talk.update('crm', 'company', null, { id: '1', crm_vat: 'V1' }, tooLarge);
+    talk.update('erp', 'company', null, { id: '1000', erp_name: 'Elsewhere', erp_vat: 'V1' });
+    const later = talk.update('crm', 'company', null, { id: '1', crm_vat: 'V2' }, { unchanged: ['crm_name'] });
+    expect(holds(later)).toEqual([]);
+    expect(talk.commands.map(({ system, command }) => [system, command.set])).toEqual([['erp', { erp_vat: 'V2' }]]);
+  });
+
+  it('a record too large for a message takes nothing from the one that it joins', () => {
+    const talk = begin();
+    talk.insert('erp', 'company', { id: '1000', erp_name: 'Acme', erp_vat: 'V1' });
+    talk.refuse('crm', null, null);
+    talk.insert('crm', 'company', { id: '1', crm_vat: 'V1' }, tooLarge);
+    expect(talk.commands).toEqual([]);
+    expect(talk.link('erp', 'company', '1000').canonical['name']).toBe('Acme');
+  });
+
+  it('a write of ours that comes back without what we wrote, for its size, is as we wrote it', () => {
+    const talk = paired();
+    talk.update('crm', 'company', null, crm('1', 'Large'));
+    const { command } = talk.take('erp');
+    const origin = { sync: talk.plan.name, command: command.id, link: command.link };
+    const unsent = { unchanged: ['erp_name'], oversize: ['erp_name'] };
+    talk.update('erp', 'company', null, { id: '1000', erp_vat: 'V1' }, { ...unsent, origin });
+    expect(talk.seen('erp', 'company', '1000')).toMatchObject({ erp_name: 'Large' });
+    expect(talk.commands).toEqual([]);
   });
 });
