@@ -14,12 +14,17 @@ export const columns = [
   'updated',
 ] as const;
 
-const table = `
+const definition = `
 CREATE TABLE contact (
   id bigint PRIMARY KEY,
   first_name varchar(60) NOT NULL, last_name varchar(60) NOT NULL, email varchar(120) NOT NULL, phone varchar(30),
   city varchar(60), country char(2), notes text, balance numeric(12,2), updated timestamptz NOT NULL
 )`;
+
+/** Of a table in parts; each is a table of its own, `contact_1` and so on, with as many of the rows. */
+export function partName(part: number): string {
+  return `contact_${part}`;
+}
 
 /** SQL of a row's values from its number `n`, in the order of the columns. */
 function values(n: string, notesBytes: number): string {
@@ -31,8 +36,16 @@ function values(n: string, notesBytes: number): string {
 /** Of notes, so that a row has about 300 bytes. */
 export const NOTES_BYTES = 150;
 
-export async function createTable({ pool }: Database): Promise<void> {
-  await pool.query(table);
+export async function createTable({ pool }: Database, parts = 1): Promise<void> {
+  if (parts === 1) {
+    await pool.query(definition);
+    return;
+  }
+  await pool.query(`${definition} PARTITION BY HASH (id)`);
+  for (let part = 1; part <= parts; part++) {
+    const rest = `MODULUS ${parts}, REMAINDER ${part - 1}`;
+    await pool.query(`CREATE TABLE ${partName(part)} PARTITION OF contact FOR VALUES WITH (${rest})`);
+  }
 }
 
 /** Rows 1 … count. */

@@ -16,6 +16,9 @@ const NOTES_BYTES = [10, 1_000, 10_000, 100_000];
 /** Of all rows together, so that large ones do not take the day. */
 const COPIED_BYTES = 100_000_000;
 const MOST_ROWS = 50_000;
+const SYNCS = [1, 2, 4, 8];
+/** Of all syncs together. */
+const SYNCED_ROWS = 80_000;
 
 interface Point {
   readonly curve: string;
@@ -28,7 +31,7 @@ export async function runCurves(scale: number): Promise<boolean> {
   const points: Point[] = [];
   const folder = join(packageRoot(), 'bench/results');
   await mkdir(folder, { recursive: true });
-  for (const { curve, x, measure } of [...linkPoints(scale), ...rowPoints(scale)]) {
+  for (const { curve, x, measure } of [...linkPoints(scale), ...rowPoints(scale), ...syncPoints(scale)]) {
     const measurement = await measure();
     points.push({ curve, x, measurement });
     const { changesPerSecond, cpuMicrosPerChange, peakMegabytes, equal } = measurement.figures;
@@ -69,15 +72,29 @@ function rowPoints(scale: number) {
   }));
 }
 
+function syncPoints(scale: number) {
+  return SYNCS.map((syncs) => ({
+    curve: 'syncs',
+    x: syncs,
+    measure: () =>
+      withReplicator(
+        (servers, replicator) =>
+          runFirstCopy(servers, replicator, { rows: Math.ceil(SYNCED_ROWS * scale), parts: syncs }),
+        syncs,
+      ),
+  }));
+}
+
 type Measure = (
   servers: Awaited<ReturnType<typeof startServers>>,
   replicator: DuologReplicator,
 ) => Promise<Measurement>;
 
-async function withReplicator(measure: Measure): Promise<Measurement> {
+async function withReplicator(measure: Measure, syncs = 1): Promise<Measurement> {
   const servers = await startServers();
   try {
-    const replicator = await DuologReplicator.create(servers, { path: 'one-way', processes: 1, captured: false });
+    const wanted = { path: 'one-way', processes: 1, captured: false, syncs } as const;
+    const replicator = await DuologReplicator.create(servers, wanted);
     try {
       return await measure(servers, replicator);
     } finally {
@@ -93,7 +110,7 @@ function curvesOf(points: readonly Point[]): readonly Curve[] {
     ['CPU µs a change', (figures: Measurement['figures']) => figures.cpuMicrosPerChange],
     ['MB at the most', (figures: Measurement['figures']) => figures.peakMegabytes],
   ] as const;
-  return ['links', 'bytes a row'].flatMap((curve) =>
+  return ['links', 'bytes a row', 'syncs'].flatMap((curve) =>
     shown.map(([title, read]) => ({
       title,
       axis: curve,

@@ -1,4 +1,4 @@
-import { columns } from './contact-table.js';
+import { columns, partName } from './contact-table.js';
 import type { Path } from './figures.js';
 
 /** What of Duolog is measured. */
@@ -8,6 +8,8 @@ export interface DuologCase {
   readonly processes: 1 | 3;
   /** One-way only: whether the target's own changes are captured, and put right. */
   readonly captured: boolean;
+  /** The table is in so many parts, each with a sync of its own. */
+  readonly syncs?: number;
 }
 
 const types: Readonly<Record<(typeof columns)[number], string>> = {
@@ -23,11 +25,10 @@ const types: Readonly<Record<(typeof columns)[number], string>> = {
   updated: 'timestamp',
 };
 
-/** The configuration of a measurement: one entity, found on the other side by its number, deleted where it is deleted. */
-export function configuration({ path, captured }: DuologCase): string {
-  const twoWay = path === 'two-way';
-  const map = `{ ${columns.map((column) => `${column}: ${column}`).join(', ')} }`;
-  const target = twoWay ? '' : captured ? 'read: false, ' : 'capture: false, ';
+/** The configuration of a measurement: contacts, found on the other side by their number, deleted where they are deleted. */
+export function configuration(wanted: DuologCase): string {
+  const { syncs = 1 } = wanted;
+  const parts = Array.from({ length: syncs }, (_, index) => partName(index + 1));
   return `
 prefix: bench
 kafka:
@@ -44,15 +45,23 @@ http:
   port: \${HTTP_PORT}
 log: { format: json }
 syncs:
-  contacts:
+${syncs === 1 ? sync('contacts', 'contact', wanted) : parts.map((part) => sync(`all_${part}`, part, wanted)).join('')}`;
+}
+
+/** Entity and table have the same name. */
+function sync(name: string, entity: string, { path, captured }: DuologCase): string {
+  const twoWay = path === 'two-way';
+  const map = `{ ${columns.map((column) => `${column}: ${column}`).join(', ')} }`;
+  const target = twoWay ? '' : captured ? 'read: false, ' : 'capture: false, ';
+  return `  ${name}:
     leading: [source, target]
     entities:
-      contact:
+      ${entity}:
         fields: { ${columns.map((column) => `${column}: "${types[column]}"`).join(', ')} }
         match: [{ on: [id], normalise: [] }]
         delete: ${twoWay ? 'hard' : '{ target: hard }'}
         systems:
-          source: { table: public.contact, ${twoWay ? '' : 'write: false, '}map: ${map} }
-          target: { table: public.contact, ${target}map: ${map} }
+          source: { table: public.${entity}, ${twoWay ? '' : 'write: false, '}map: ${map} }
+          target: { table: public.${entity}, ${target}map: ${map} }
 `;
 }

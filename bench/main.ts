@@ -14,7 +14,7 @@ const usage = `npm run bench -- [options]: how fast Duolog is, beside PostgreSQL
   --scale N          share of the work, for a quick look: 0.01 is a hundredth. Default: 1.
   --peers            also Debezium with the JDBC sink on Kafka Connect; fetches them the first time.
   --alone            nothing beside it.
-  --curves           instead: what a change costs with more links and with larger rows; into bench/results.
+  --curves           instead: what a change costs with more links, larger rows, more syncs; into bench/results.
   --json FILE        Duolog's figures as JSON.
   --report FILE      the figures of all, with more about each, as JSON.
 `;

@@ -7,13 +7,20 @@ import { watchUsage } from '../usage.js';
 
 const TIMEOUT_MS = 1_800_000;
 
+export interface FirstCopySize {
+  readonly rows: number;
+  readonly notesBytes?: number;
+  /** Tables that the rows are in. */
+  readonly parts?: number;
+}
+
 /** W3: the source is full and the target empty. The clock runs from the moment the replicator reads. */
 export async function runFirstCopy(
   servers: Servers,
   replicator: Replicator,
-  { rows, notesBytes }: { readonly rows: number; readonly notesBytes?: number },
+  { rows, notesBytes, parts }: FirstCopySize,
 ): Promise<Measurement> {
-  await Promise.all([createTable(servers.source), createTable(servers.target)]);
+  await Promise.all([createTable(servers.source, parts), createTable(servers.target, parts)]);
   await fill(servers.source, rows, notesBytes);
   const beganMs = await replicator.start();
   const used = watchUsage(servers, replicator);
