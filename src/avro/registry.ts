@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 // Not the package's index: that loads the cloud providers' encryption clients, some 60 MB for nothing. And its REST layer,
 // which has the login, the failover and the retries: the client above it asks for one schema after the other.
 import { RestError } from '@confluentinc/schemaregistry/dist/rest-error.js';
@@ -23,6 +24,10 @@ export interface RegistryOptions {
 
 /** Values must stay readable by whoever reads the topic from its start, keys both ways. */
 const COMPATIBILITY = { key: 'FULL', value: 'BACKWARD_TRANSITIVE' } as const;
+
+/** A registry answers a subject that two make at once as it answers a schema that cannot follow: 409. */
+const MOST_CONFLICTS = 3;
+const CONFLICT_PAUSE_MS = 100;
 
 /** So many questions to the registry at once. */
 const AT_ONCE = 8;
@@ -68,22 +73,31 @@ export class HttpSchemaRegistry implements SchemaRegistry {
     }
   }
 
+  /** A schema that cannot follow is told apart from one that another process registers at this moment by trying again. */
   private async registerOnce(subject: string, schema: string, compatibility: string): Promise<number> {
+    for (let conflicts = 0; ; conflicts++) {
+      try {
+        return await this.findOrAdd(subject, schema, compatibility);
+      } catch (error) {
+        const isConflict = error instanceof RestError && error.status === 409;
+        if (!isConflict) throw this.failure(`registering the schema of ${subject}`, error);
+        if (conflicts === MOST_CONFLICTS) {
+          const message = `The schema of ${subject} cannot follow the one there: ${error.message}`;
+          throw new DuologError('SCHEMA_INCOMPATIBLE', message, { cause: error });
+        }
+        await delay(CONFLICT_PAUSE_MS * (1 + Math.random()));
+      }
+    }
+  }
+
+  private async findOrAdd(subject: string, schema: string, compatibility: string): Promise<number> {
     const path = `/subjects/${encodeURIComponent(subject)}`;
     const body = { schema, schemaType: 'AVRO' };
-    try {
-      const there = await this.ask<{ id: number }>('POST', path, body).catch(nullIfMissing);
-      if (there !== null) return there.id;
-      await this.ask('PUT', `/config/${encodeURIComponent(subject)}`, { compatibility });
-      const { id } = await this.ask<{ id: number }>('POST', `${path}/versions`, body);
-      return id;
-    } catch (error) {
-      if (error instanceof RestError && error.status === 409) {
-        const message = `The schema of ${subject} cannot follow the one there: ${error.message}`;
-        throw new DuologError('SCHEMA_INCOMPATIBLE', message, { cause: error });
-      }
-      throw this.failure(`registering the schema of ${subject}`, error);
-    }
+    const there = await this.ask<{ id: number }>('POST', path, body).catch(nullIfMissing);
+    if (there !== null) return there.id;
+    await this.ask('PUT', `/config/${encodeURIComponent(subject)}`, { compatibility });
+    const { id } = await this.ask<{ id: number }>('POST', `${path}/versions`, body);
+    return id;
   }
 
   private async ask<T>(method: 'GET' | 'POST' | 'PUT', path: string, body?: unknown): Promise<T> {

@@ -37,6 +37,16 @@ describe('schemas of a change topic', () => {
     expect(await ask(`/config/${topic}-key`)).toMatchObject({ compatibilityLevel: 'FULL' });
   });
 
+  it('have one id for processes that register them at the same moment', async () => {
+    const prefix = uniquePrefix();
+    for (let round = 0; round < 15; round++) {
+      const schema = { type: 'record', name: `Round${round}`, fields: [] } as const;
+      const processes = Array.from({ length: 6 }, () => new HttpSchemaRegistry({ url }));
+      const ids = await Promise.all(processes.map((each) => each.register(`${prefix}.${round}`, 'value', schema)));
+      expect(new Set(ids).size).toBe(1);
+    }
+  });
+
   it('may gain and lose columns', async () => {
     const topic = `${uniquePrefix()}.change.crm.company`;
     for (const columns of [{ name: TEXT }, { name: TEXT, since: DATE }, { since: DATE }]) {
