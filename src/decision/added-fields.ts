@@ -1,8 +1,10 @@
 import { DuologError } from '../errors/duolog-error.js';
 import { compareFingerprints } from '../plan/fingerprint.js';
 import type { SyncPlan } from '../plan/plan.js';
+import type { Row } from '../model/value.js';
 import type { State } from '../state/contract.js';
 import { mergeFirst } from './first-link.js';
+import type { SystemIndex } from './plan-index.js';
 import { timeOf } from './rows.js';
 import { CONFIGURATION_KEY, cursorKey, SYNC_KEY, syncRecord, type StateRecord } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
@@ -47,6 +49,14 @@ export function takeAddedFields(turn: Turn, link: LinkDraft, systemName: string,
   const system = turn.system(link.entity, systemName);
   const member = link.members[systemName];
   if (member === undefined || member.seen === null || link.existence !== 'present') return;
+  member.seen = withAddedColumns(system, member.seen, fields);
+  turn.changed(link);
   const setter = { system: systemName, timeMicros: timeOf(system, null, member.seen) };
   mergeFirst(turn, link, system, member, setter, new Set(fields));
+}
+
+/** A column that came to the table after the row was seen counts as empty: what stands there now meets what is written (I7). */
+function withAddedColumns(system: SystemIndex, seen: Row, fields: readonly string[]): Row {
+  const added = system.columns.filter(({ field, column }) => fields.includes(field) && seen[column] === undefined);
+  return added.length === 0 ? seen : { ...seen, ...Object.fromEntries(added.map(({ column }) => [column, null])) };
 }

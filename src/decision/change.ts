@@ -4,14 +4,14 @@ import { observeDeletion } from './deletes.js';
 import { takeEdit } from './edits.js';
 import { entry } from './entries.js';
 import type { ChangeEvent } from './events.js';
-import { hold, release, wakeBlocked } from './holds.js';
+import { release, wakeBlocked } from './holds.js';
 import type { Edit } from './merge.js';
 import { observeOwnWrite } from './own-writes.js';
 import type { SystemIndex } from './plan-index.js';
 import { confirmByRow, observeLateWrite } from './resync.js';
 import { editUnderDeletedParent } from './parents.js';
 import { touchParent } from './references.js';
-import { completeRow, isComplete, presentRow, timeOf } from './rows.js';
+import { completeRow, presentRow, timeOf } from './rows.js';
 import { linkOfKey } from './state.js';
 import type { LinkDraft, Turn } from './turn.js';
 
@@ -30,24 +30,10 @@ export function observeChange(turn: Turn, event: ChangeEvent): void {
   if (link === null) {
     const arrived = arrive(turn, system, event, after, movedFrom);
     if (arrived !== null && !arrived.settled) observeKnown(turn, system, arrived.link, event, after);
-    if (arrived !== null) noteOversize(turn, arrived.link, system, event);
     return;
   }
   if (movedFrom !== null) moveKey(turn, link, system, event);
   observeKnown(turn, system, link, event, after);
-  noteOversize(turn, link, system, event);
-}
-
-/** Columns that no message could carry: what they hold is not known, so the record waits, visibly, until it is (I13). */
-function noteOversize(turn: Turn, link: LinkDraft, system: SystemIndex, { oversize }: ChangeEvent): void {
-  const member = link.members[system.system];
-  if (member === undefined) return;
-  if (member.seen === null || isComplete(system, member.seen)) {
-    release(turn, link, member, ({ reason }) => reason === 'oversize');
-  } else if (oversize !== undefined) {
-    const detail = `too large for a message: ${oversize.join(', ')}`;
-    hold(turn, link, member, { reason: 'oversize', group: null, detail });
-  }
 }
 
 function findLink(turn: Turn, event: ChangeEvent, movedFrom: string | null): LinkDraft | null {

@@ -55,7 +55,7 @@ export function mergeColumns(
   const done: GroupIndex[] = [];
   for (const column of changed) {
     if (!column.read) {
-      takeUnread(turn, link, system, member, column);
+      takeUnread(turn, link, system, member, column, edit);
       noteAgreement(turn, link, member, system, column, member.seen!, link.canonical[column.field]);
       if (edit.by !== 'user' && column.field in member.agreed) countRewrite(turn, link, member, column.group);
       releaseSettled(turn, link, member, column.group);
@@ -66,12 +66,23 @@ export function mergeColumns(
   }
 }
 
-/** While a system whose edits do not count is the only one to know a value, it is followed, for matching. */
-function takeUnread(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft, column: MappedColumn): void {
-  const setter = link.set[column.group.name];
-  if (setter === undefined || setter.system !== system.system || !isUnread(turn, link, setter, column.group)) return;
-  const value = readField(turn, column, system.system, member.seen![column.column] ?? null);
-  if (!(value instanceof Inconvertible)) setCanonical(turn, link, column.group, { [column.field]: value }, setter);
+/**
+ * While a system whose edits do not count is the only one to know a value, it is followed, for matching. A group that
+ * nobody has told yet is taken whole, once all of it is known.
+ */
+function takeUnread(
+  turn: Turn,
+  link: LinkDraft,
+  system: SystemIndex,
+  member: MemberDraft,
+  { group, field }: MappedColumn,
+  edit: Edit,
+): void {
+  const setter = link.set[group.name];
+  if (setter !== undefined && (setter.system !== system.system || !isUnread(turn, link, setter, group))) return;
+  const columns = system.columns.filter((one) => one.group === group && (setter === undefined || one.field === field));
+  const values = readGroup(turn, system, columns, member.seen!);
+  if (!(values instanceof Inconvertible)) setCanonical(turn, link, group, values, setter ?? edit.setter(group));
 }
 
 function mergeGroup(

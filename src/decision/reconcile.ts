@@ -8,6 +8,7 @@ import { duplicateIn } from './match.js';
 import type { MappedColumn, SystemIndex } from './plan-index.js';
 import { ParentMissing, projectField } from './project.js';
 import { hasChildIn, queueChildren } from './references.js';
+import { unknownColumns } from './rows.js';
 import { send } from './send.js';
 import type { LinkDraft, MemberDraft, Turn } from './turn.js';
 import { splitOff } from './unlink.js';
@@ -20,12 +21,14 @@ export function reconcile(turn: Turn, link: LinkDraft): void {
   for (const system of turn.entity(link.entity).systems.values()) {
     const member = link.members[system.system];
     if (member?.inFlight != null || member?.ending != null || !snapshotEnded(turn, system)) continue;
+    // An earlier version held it until an event said otherwise; now what is seen says so.
+    if (member !== undefined) release(turn, link, member, ({ reason, lasting }) => lasting && reason === 'oversize');
     if (link.existence === 'deleted') {
       if (member === undefined) continue;
       if (member.seen !== null) reconcileDeleted(turn, link, system, member);
       else release(turn, link, member, () => true);
     } else if (!system.plan.written) {
-      continue;
+      if (member != null && member.seen !== null) setObstacles(turn, link, member, unknownIn(system, member.seen));
     } else if (member === undefined || member.seen === null) {
       reconcileAbsent(turn, link, system);
     } else {
@@ -39,7 +42,21 @@ export function reconcile(turn: Turn, link: LinkDraft): void {
 
 const NO_OBSTACLES: readonly Obstacle[] = Object.freeze([]);
 
+/** A record is not written over where it is not known what it holds (I13). */
+function unknownIn(system: SystemIndex, seen: Row): readonly Obstacle[] {
+  const unknown = unknownColumns(system, seen);
+  if (unknown.length === 0) return NO_OBSTACLES;
+  const columns = unknown.map(({ column }) => column).join(', ');
+  return [{ reason: 'oversize', group: null, detail: `not told: ${columns}` }];
+}
+
 function reconcilePresent(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft): void {
+  const unknown = unknownIn(system, member.seen!);
+  if (unknown.length > 0) {
+    releaseOtherAttempts(turn, link, member, null);
+    setObstacles(turn, link, member, unknown);
+    return;
+  }
   let set: Record<string, Value> | null = null;
   let obstacles: Obstacle[] | null = null;
   let groups: Set<string> | null = null;
@@ -110,9 +127,13 @@ function reconcileAbsent(turn: Turn, link: LinkDraft, system: SystemIndex): void
   if (isHeld(member, null)) return;
   const obstacles: Obstacle[] = [];
   for (const name in link.members) {
-    const unread = link.members[name]!.holds.find(({ reason, lasting }) => lasting && isUnread(reason));
-    if (unread === undefined) continue;
-    obstacles.push({ reason: unread.reason, group: unread.group, detail: `${name}: ${unread.detail}` });
+    const { holds, seen } = link.members[name]!;
+    const invalid = holds.find(({ reason, lasting }) => reason === 'invalid' && lasting);
+    if (invalid !== undefined)
+      obstacles.push({ reason: 'invalid', group: invalid.group, detail: `${name}: ${invalid.detail}` });
+    if (seen !== null && leavesUnknown(turn, link, name, seen)) {
+      obstacles.push({ reason: 'oversize', group: null, detail: `${name}: not told yet` });
+    }
   }
   const duplicate = duplicateIn(turn, link, system);
   if (duplicate !== null) obstacles.push({ reason: 'duplicate', group: null, detail: duplicate });
@@ -130,9 +151,10 @@ function reconcileAbsent(turn: Turn, link: LinkDraft, system: SystemIndex): void
   }
 }
 
-/** What the record holds is not known in part. */
-function isUnread(reason: Obstacle['reason']): boolean {
-  return reason === 'invalid' || reason === 'oversize';
+/** Of what it does not tell, nobody else has told either. */
+function leavesUnknown(turn: Turn, link: LinkDraft, name: string, seen: Row): boolean {
+  const unknown = unknownColumns(turn.system(link.entity, name), seen);
+  return unknown.some(({ group }) => group.fields.some((field) => link.canonical[field] === undefined));
 }
 
 function valuesOfInsert(turn: Turn, link: LinkDraft, system: SystemIndex, obstacles: Obstacle[]): Row {
@@ -201,7 +223,7 @@ function reconcileDeleted(turn: Turn, link: LinkDraft, system: SystemIndex, memb
 }
 
 function removeRecord(turn: Turn, link: LinkDraft, system: SystemIndex, member: MemberDraft, soft: boolean): void {
-  const obstacles: Obstacle[] = [];
+  const obstacles: Obstacle[] = [...unknownIn(system, member.seen!)];
   if (!soft && hasChildIn(turn, link, system.system)) {
     obstacles.push({ reason: 'children-exist', group: null, detail: 'records that refer to it exist there' });
   }

@@ -1,6 +1,6 @@
 import type { Row, Value } from '../model/value.js';
 import type { ChangeEvent } from './events.js';
-import type { SystemIndex } from './plan-index.js';
+import type { MappedColumn, SystemIndex } from './plan-index.js';
 
 /** A row flagged as deleted counts as absent: setting the flag is a deletion, taking it back an insert. */
 export function presentRow(system: SystemIndex, row: Row | null): Row | null {
@@ -26,6 +26,20 @@ export function completeRow(
   for (const column of oversize ?? []) delete complete[column];
   return complete;
 }
+
+/**
+ * Mapped columns of which nobody has told what they hold: too large for a message (I13), or not sent because they did not
+ * change since before anybody looked. Of a target that nobody captures nothing is told that we did not write.
+ */
+export function unknownColumns(system: SystemIndex, seen: Row): readonly MappedColumn[] {
+  if (!system.plan.captured) return NONE;
+  for (const { column } of system.columns) {
+    if (seen[column] === undefined) return system.columns.filter((one) => seen[one.column] === undefined);
+  }
+  return NONE;
+}
+
+const NONE: readonly MappedColumn[] = Object.freeze([]);
 
 /** The image has every column that is mapped; some systems send only the key of what was. */
 export function isComplete(system: SystemIndex, row: Row): boolean {

@@ -25,7 +25,7 @@ export function waitOn(turn: Turn, event: ChangeEvent, movedFrom: string | null)
   } else {
     // Nobody knows the record yet, so nobody needs to know that it had another key.
     turn.state.delete(waitingKey(system, entity, movedFrom));
-    const renamed = [...waiting.events, event].map((one) => ({ ...one, key, keyChange: null }));
+    const renamed = append(waiting.events, event).map((one) => ({ ...one, key, keyChange: null }));
     put(turn, { ...waiting, key, events: renamed });
   }
   return true;
@@ -81,33 +81,32 @@ function snapshotNumber(turn: Turn, { system, entity }: WaitingRecord): number {
   return turn.sync.snapshots[`${system}/${entity}`]?.number ?? 0;
 }
 
-/** At a limit two updates become one, and a record that nobody ever saw and that is gone again leaves nothing. */
-function append(events: readonly ChangeEvent[], event: ChangeEvent): readonly ChangeEvent[] {
+/**
+ * At a limit two updates become one, and a record that nobody ever saw and that is gone again leaves nothing. Each event
+ * stands for itself: a value that it did not send is that of the one before.
+ */
+function append(events: readonly ChangeEvent[], next: ChangeEvent): readonly ChangeEvent[] {
+  const last = events.at(-1)!;
+  const event = completed(last, next);
   const length = [...events, event].reduce((sum, { before, after }) => sum + lengthOf(before) + lengthOf(after), 0);
   if (events.length < MAX_EVENTS && length <= MAX_LENGTH) return [...events, event];
   if (event.operation === 'delete') return [];
-  const last = events.at(-1)!;
-  return last.after === null ? [event] : [...events.slice(0, -1), drawTogether(last, event)];
+  if (last.after === null) return [event];
+  const { operation, before, transaction } = last;
+  return [...events.slice(0, -1), { ...event, operation, before, transaction }];
 }
 
-/** One event for two: a value that the second did not send is the first's, unless it was too large to be sent. */
-function drawTogether(first: ChangeEvent, second: ChangeEvent): ChangeEvent {
-  const after: Record<string, Value> = { ...second.after };
+/** With the values that only the event before has, but for those that were too large to be sent. */
+function completed(former: ChangeEvent, event: ChangeEvent): ChangeEvent {
+  if (event.after === null || former.after === null || event.unchanged.length === 0) return event;
+  const after: Record<string, Value> = { ...event.after };
   const unchanged: string[] = [];
-  const oversize: string[] = [];
-  for (const column of second.unchanged) {
-    const isKnown = first.after?.[column] !== undefined && !first.unchanged.includes(column);
-    const isTooLarge = second.oversize?.includes(column) === true;
-    if (isKnown && !isTooLarge) {
-      after[column] = first.after[column]!;
-      continue;
-    }
-    unchanged.push(column);
-    if (isTooLarge || first.oversize?.includes(column) === true) oversize.push(column);
+  for (const column of event.unchanged) {
+    const known = former.unchanged.includes(column) ? undefined : former.after[column];
+    if (known === undefined || event.oversize?.includes(column) === true) unchanged.push(column);
+    else after[column] = known;
   }
-  const { operation, before, transaction } = first;
-  const one = { ...second, operation, before, transaction, after, unchanged };
-  return oversize.length === 0 ? one : { ...one, oversize };
+  return { ...event, after, unchanged };
 }
 
 function lengthOf(row: Row | null): number {

@@ -1,0 +1,152 @@
+import { describe, expect, it } from 'vitest';
+import type { Output } from '../../../src/decision/outputs.js';
+import { Conversation, planOf, type SystemOptions } from '../../support/decision-fixtures.js';
+
+/** What was too large for a message is not known, and not null (I13). */
+
+const begin = (systems: Readonly<Record<string, SystemOptions>> = { crm: {}, erp: {} }) =>
+  new Conversation(
+    planOf({
+      entities: {
+        company: {
+          fields: { name: 'string', vat: 'string' },
+          match: [['vat']],
+          conflict: { policy: 'newest' },
+          systems,
+        },
+      },
+    }),
+  ).begin();
+const crm = (id: string, name: string) => ({ id, crm_name: name, crm_vat: `V${id}` });
+const holds = (outputs: readonly Output[]) =>
+  outputs.flatMap((one) => (one.kind === 'hold' ? [`${one.system} ${one.hold?.reason ?? 'ends'}`] : []));
+
+/** A company on both sides; erp's key is 1000. */
+function paired(systems?: Readonly<Record<string, SystemOptions>>): Conversation {
+  const talk = begin(systems);
+  talk.insert('crm', 'company', crm('1', 'Acme'));
+  talk.apply('erp');
+  return talk;
+}
+
+describe('I13: nothing is dropped, however large', () => {
+  const tooLarge = { unchanged: ['crm_name'], oversize: ['crm_name'] };
+
+  it('a row too large for a message is held, and gets no command, until it fits again', () => {
+    const talk = paired();
+    expect(holds(talk.update('crm', 'company', null, { id: '1', crm_vat: 'V1' }, tooLarge))).toEqual(['crm oversize']);
+    talk.update('erp', 'company', null, { id: '1000', erp_name: 'Elsewhere', erp_vat: 'V1' });
+    expect(talk.commands).toEqual([]);
+    const outputs = talk.update('crm', 'company', null, crm('1', 'Fits'));
+    expect(holds(outputs)).toEqual(['crm ends']);
+    expect(talk.take('erp').command.set).toEqual({ erp_name: 'Fits' });
+  });
+
+  it('a new record too large for a message is inserted nowhere until it fits', () => {
+    const talk = begin();
+    const outputs = talk.insert('crm', 'company', { id: '1', crm_vat: 'V1' }, tooLarge);
+    expect(holds(outputs)).toEqual(expect.arrayContaining(['crm oversize', 'erp oversize']));
+    expect(talk.commands).toEqual([]);
+    talk.update('crm', 'company', null, crm('1', 'Fits'));
+    expect(talk.take('erp').command).toMatchObject({ operation: 'insert', set: { erp_name: 'Fits' } });
+  });
+
+  it('what is too large for a message stays held while other columns change', () => {
+    const talk = paired();
+    talk.update('crm', 'company', null, { id: '1', crm_vat: 'V1' }, tooLarge);
+    talk.update('erp', 'company', null, { id: '1000', erp_name: 'Elsewhere', erp_vat: 'V1' });
+    const later = talk.update('crm', 'company', null, { id: '1', crm_vat: 'V2' }, { unchanged: ['crm_name'] });
+    expect(holds(later)).toEqual([]);
+    expect(talk.commands.map(({ system, command }) => [system, command.set])).toEqual([['erp', { erp_vat: 'V2' }]]);
+  });
+
+  it('a record too large for a message takes nothing from the one that it joins', () => {
+    const talk = begin();
+    talk.insert('erp', 'company', { id: '1000', erp_name: 'Acme', erp_vat: 'V1' });
+    talk.refuse('crm', null, null);
+    talk.insert('crm', 'company', { id: '1', crm_vat: 'V1' }, tooLarge);
+    expect(talk.commands).toEqual([]);
+    expect(talk.link('erp', 'company', '1000').canonical['name']).toBe('Acme');
+  });
+
+  it('a write of ours that comes back without what we wrote, for its size, is as we wrote it', () => {
+    const talk = paired();
+    talk.update('crm', 'company', null, crm('1', 'Large'));
+    const { command } = talk.take('erp');
+    const origin = { sync: talk.plan.name, command: command.id, link: command.link };
+    const unsent = { unchanged: ['erp_name'], oversize: ['erp_name'] };
+    talk.update('erp', 'company', null, { id: '1000', erp_vat: 'V1' }, { ...unsent, origin });
+    expect(talk.seen('erp', 'company', '1000')).toMatchObject({ erp_name: 'Large' });
+    expect(talk.commands).toEqual([]);
+  });
+
+  it('is not deleted either: who deleted its other has not seen what it holds', () => {
+    const talk = paired();
+    talk.update('crm', 'company', null, { id: '1', crm_vat: 'V1' }, tooLarge);
+    talk.delete('erp', 'company', { id: '1000', erp_name: 'Acme', erp_vat: 'V1' });
+    expect(talk.commands).toEqual([]);
+    talk.update('crm', 'company', null, { id: '1', crm_vat: 'V2' }, { unchanged: ['crm_name'] });
+    expect(talk.commands.map(({ system }) => system)).toEqual(['erp']);
+    talk.apply('erp');
+    talk.update('crm', 'company', null, { id: '1', crm_name: 'Fits', crm_vat: 'V2' });
+    expect(talk.commands.map(({ system, command }) => [system, command.set])).toEqual([['erp', { erp_name: 'Fits' }]]);
+  });
+
+  it('keeps its hold where the policy parts it from its link', () => {
+    const talk = paired({ crm: { delete: 'unlink' }, erp: {} });
+    talk.update('crm', 'company', null, { id: '1', crm_vat: 'V1' }, tooLarge);
+    talk.delete('erp', 'company', { id: '1000', erp_name: 'Acme', erp_vat: 'V1' });
+    expect(talk.link('crm', 'company', '1').members['crm']!.holds).toMatchObject([{ reason: 'oversize' }]);
+    expect(talk.commands).toEqual([]);
+  });
+
+  it('a value that was never told is as unknown as one that was too large', () => {
+    const talk = begin({ crm: { softDelete: true, delete: 'soft' }, erp: {} });
+    const unsent = { unchanged: ['crm_name'] };
+    const outputs = talk.update('crm', 'company', null, { id: '1', crm_vat: 'V1', gone: 0 }, unsent);
+    expect(holds(outputs)).toEqual(expect.arrayContaining(['crm oversize', 'erp oversize']));
+    expect(talk.commands).toEqual([]);
+  });
+
+  it('the hold ends with whatever tells the value: our own write, too', () => {
+    const talk = paired();
+    talk.update('erp', 'company', null, { id: '1000', erp_name: 'Acme', erp_vat: 'V2' });
+    const { command } = talk.take('crm');
+    talk.update('crm', 'company', null, { id: '1', crm_vat: 'V1' }, tooLarge);
+    const origin = { sync: talk.plan.name, command: command.id, link: command.link };
+    talk.update('crm', 'company', null, { id: '1', crm_name: 'Long', crm_vat: 'V2' }, { origin });
+    expect(talk.link('crm', 'company', '1').members['crm']!.holds).toEqual([]);
+  });
+
+  it('bars an insert only where nobody else has told the value', () => {
+    const talk = begin({ crm: {}, erp: {}, shop: {} });
+    talk.insert('erp', 'company', { id: '1000', erp_name: 'Acme', erp_vat: 'V1' });
+    talk.fail('shop');
+    talk.fail('crm');
+    talk.insert('crm', 'company', { id: '1', crm_vat: 'V1' }, tooLarge);
+    talk.update('erp', 'company', null, { id: '1000', erp_name: 'Better', erp_vat: 'V1' });
+    expect(talk.commands.map(({ system, command }) => [system, command.operation, command.set])).toEqual([
+      ['shop', 'insert', { shop_name: 'Better', shop_vat: 'V1' }],
+    ]);
+  });
+
+  it('a group of which one value was unknown is taken whole once it is known', () => {
+    const columns = { city: { column: 'crm_city', read: false } };
+    const talk = new Conversation(
+      planOf({
+        entities: {
+          place: {
+            fields: { street: 'string', city: 'string' },
+            groups: { address: ['street', 'city'] },
+            systems: { crm: { columns }, erp: {} },
+          },
+        },
+      }),
+    ).begin();
+    const unsent = { unchanged: ['crm_city'], oversize: ['crm_city'] };
+    talk.insert('crm', 'place', { id: '1', crm_street: 'Dam' }, unsent);
+    expect(talk.commands).toEqual([]);
+    talk.update('crm', 'place', null, { id: '1', crm_street: 'Dam', crm_city: 'Amsterdam' });
+    expect(talk.take('erp').command.set).toEqual({ erp_street: 'Dam', erp_city: 'Amsterdam' });
+  });
+});
