@@ -58,10 +58,12 @@ export function judgeFirst(
 
 /**
  * An empty field is filled without a word where nobody is known to have wanted it empty. Where two records shared it,
- * with a time, somebody may have cleared it: that gives way with a decision (I10).
+ * one of them perhaps still on its way, with a time, somebody may have cleared it: that gives way with a decision (I10).
  */
 function mayBeCleared(link: LinkDraft, { timeMicros }: Setter): boolean {
-  return timeMicros !== null && Object.values(link.members).filter(({ seen }) => seen !== null).length > 2;
+  if (timeMicros === null) return false;
+  const members = Object.values(link.members);
+  return members.filter(({ seen, inFlight }) => seen !== null || inFlight?.operation === 'insert').length > 2;
 }
 
 /** Merges a record that has just joined a link; `seen` shows it already. With `fields`, only those are looked at. */

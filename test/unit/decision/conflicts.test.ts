@@ -283,6 +283,15 @@ describe('a first link of two existing records', () => {
     expect(decisions(outputs)).toMatchObject([{ decision: 'first-link', group: 'city', winner: 'web' }]);
   });
 
+  it('so is what was cleared while the record was on its way to another system (I10)', () => {
+    const talk = talkOf({ first: 'fill' }, { systems: { crm: {}, erp: {}, web: {} } }).begin();
+    talk.insert('crm', 'company', crm('Bonn'));
+    talk.update('crm', 'company', null, crm(null));
+    talk.insert('erp', 'company', erp('Ulm'));
+    const outputs = talk.refuse('erp');
+    expect(decisions(outputs)).toMatchObject([{ decision: 'first-link', group: 'city', winner: 'erp' }]);
+  });
+
   it('an edit made before the two met is none that had seen what the other side cleared since (I10)', () => {
     const talk = talkOf({ first: 'leading' });
     talk.snapshot('erp', 'company', [erp('Ulm')]);
