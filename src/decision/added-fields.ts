@@ -48,9 +48,10 @@ function workFor(plan: SyncPlan, added: readonly string[]): Work[] {
 export function takeAddedFields(turn: Turn, link: LinkDraft, systemName: string, fields: readonly string[]): void {
   const system = turn.system(link.entity, systemName);
   const member = link.members[systemName];
-  if (member === undefined || member.seen === null || link.existence !== 'present') return;
+  if (member === undefined || member.seen === null) return;
   member.seen = withAddedColumns(system, member.seen, fields);
   turn.changed(link);
+  if (link.existence !== 'present') return;
   const setter = { system: systemName, timeMicros: timeOf(system, null, member.seen) };
   mergeFirst(turn, link, system, member, setter, new Set(fields));
 }

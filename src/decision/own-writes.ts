@@ -29,9 +29,10 @@ export function observeOwnWrite(turn: Turn, system: SystemIndex, event: ChangeEv
   if (after === null) {
     gone(turn, link, system, member, command, event);
   } else {
-    // What it does not send is as it was, or as we wrote it.
+    // What it does not send is as it was, or as we wrote it; of what was too large beside that nobody knows.
     const known = { ...imageOf(member), ...command.set };
-    const row = completeRow(system, after, known, { unchanged: event.unchanged });
+    const oversize = (event.oversize ?? []).filter((column) => !(column in command.set));
+    const row = completeRow(system, after, known, { unchanged: event.unchanged, oversize });
     confirm(turn, link, system, member, command, event.key, row);
   }
   return true;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Output } from '../../../src/decision/outputs.js';
+import { cursorKey, linkKey, SYNC_KEY, syncRecord } from '../../../src/decision/state.js';
 import { Conversation, planOf, type SystemOptions } from '../../support/decision-fixtures.js';
 
 /** What was too large for a message is not known, and not null (I13). */
@@ -106,6 +107,34 @@ describe('I13: nothing is dropped, however large', () => {
     const outputs = talk.update('crm', 'company', null, { id: '1', crm_vat: 'V1', gone: 0 }, unsent);
     expect(holds(outputs)).toEqual(expect.arrayContaining(['crm oversize', 'erp oversize']));
     expect(talk.commands).toEqual([]);
+  });
+
+  it('what a write of ours leaves too large to be sent is unknown, but for what we wrote', () => {
+    const talk = paired();
+    talk.update('crm', 'company', null, { id: '1', crm_name: 'Acme', crm_vat: 'V2' });
+    const { command } = talk.take('erp');
+    const origin = { sync: talk.plan.name, command: command.id, link: command.link };
+    const unsent = { unchanged: ['erp_name', 'erp_vat'], oversize: ['erp_name', 'erp_vat'] };
+    expect(holds(talk.update('erp', 'company', null, { id: '1000' }, { ...unsent, origin }))).toEqual(['erp oversize']);
+    expect(talk.seen('erp', 'company', '1000')).toEqual({ id: '1000', erp_vat: 'V2' });
+  });
+
+  it('a column that came to the table after its rows were seen is empty, not unknown', () => {
+    const talk = paired();
+    const link = talk.link('crm', 'company', '1');
+    const { crm_vat: _, ...seen } = link.members['crm']!.seen!;
+    talk.state.put(linkKey(link.id), {
+      ...link,
+      members: { ...link.members, crm: { ...link.members['crm']!, seen } },
+    });
+    const sync = syncRecord(talk.state)!;
+    const number = sync.lastCursor + 1;
+    const work = { what: 'added-fields', system: 'crm', entity: 'company', fields: ['vat'] } as const;
+    talk.state.put(cursorKey(number), { kind: 'cursor', number, work, after: null });
+    talk.state.put(SYNC_KEY, { ...sync, lastCursor: number });
+    talk.tell({ kind: 'continue' });
+    expect(talk.seen('crm', 'company', '1')).toEqual({ id: '1', crm_name: 'Acme', crm_vat: null });
+    expect(talk.link('crm', 'company', '1').members['crm']!.holds).toEqual([]);
   });
 
   it('the hold ends with whatever tells the value: our own write, too', () => {
