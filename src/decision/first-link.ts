@@ -28,6 +28,7 @@ export function judgeFirst(
   values: Readonly<Record<string, FieldValue>>,
   incoming: Setter,
   shown: (field: string) => boolean | null,
+  isKept = false,
 ): FirstVerdict {
   const fields = Object.keys(values);
   const known = fields.filter((field) => link.canonical[field] !== undefined);
@@ -48,7 +49,7 @@ export function judgeFirst(
       return tell(byPrecedence(turn.index, group.rule, standing, incoming, 'first link: leading'));
     case 'fill': {
       if (fields.every((field) => values[field] === null))
-        return { winner: 'standing', rule: 'filled', tell: mayBeCleared(link, incoming) };
+        return { winner: 'standing', rule: 'filled', tell: isKept || mayBeCleared(link, incoming) };
       if (known.every((field) => link.canonical[field] === null))
         return { winner: 'incoming', rule: 'filled', tell: mayBeCleared(link, standing) };
       return tell(byPrecedence(turn.index, group.rule, standing, incoming, 'first link: leading, empty fields filled'));
@@ -66,7 +67,10 @@ function mayBeCleared(link: LinkDraft, { timeMicros }: Setter): boolean {
   return members.filter(({ seen, inFlight }) => seen !== null || inFlight?.operation === 'insert').length > 2;
 }
 
-/** Merges a record that has just joined a link; `seen` shows it already. With `fields`, only those are looked at. */
+/**
+ * Merges a record that has just joined a link; `seen` shows it already. With `fields`, only those are looked at. One that
+ * was kept has been of this link before: what is empty in it may have been cleared.
+ */
 export function mergeFirst(
   turn: Turn,
   link: LinkDraft,
@@ -74,6 +78,7 @@ export function mergeFirst(
   member: MemberDraft,
   setter: Setter,
   fields: ReadonlySet<string> | null = null,
+  isKept = false,
 ): void {
   const row = member.seen!;
   const concerned = fields === null ? system.columns : system.columns.filter(({ field }) => fields.has(field));
@@ -97,7 +102,7 @@ export function mergeFirst(
         row[system.byField.get(field)!.column] ?? null,
         link.canonical[field],
       );
-    const verdict = judgeFirst(turn, link, group, values, setter, shown);
+    const verdict = judgeFirst(turn, link, group, values, setter, shown, isKept);
     if (verdict.winner === 'same') continue;
     if (verdict.tell) {
       const told = { winner: verdict.winner, rule: verdict.rule };
@@ -114,7 +119,7 @@ export function mergeFirst(
 export function mergeKept(turn: Turn, link: LinkDraft, systems: readonly string[]): void {
   for (const name of systems) {
     const system = turn.system(link.entity, name);
-    mergeFirst(turn, link, system, link.members[name]!, { system: name, timeMicros: null });
+    mergeFirst(turn, link, system, link.members[name]!, { system: name, timeMicros: null }, null, true);
   }
 }
 

@@ -260,61 +260,6 @@ describe('rule 9: answers to held conflicts', () => {
   }
 });
 
-describe('a first link of two existing records', () => {
-  it.each([
-    ['leading', 'leading', 'Köln', 'Ulm', 'Ulm'],
-    ['leading, although empty', 'leading', 'Köln', null, null],
-    ['empty fields filled', 'fill', 'Köln', null, 'Köln'],
-    ['newest without times: leading', 'newest', 'Köln', 'Ulm', 'Ulm'],
-  ] as const)('%s', (_, first, left, right, city) => {
-    const talk = talkOf({ first });
-    talk.snapshot('crm', 'company', [crm(left)]);
-    talk.snapshot('erp', 'company', [erp(right)]);
-    expect(talk.link('crm', 'company', 'c').canonical['city']).toBe(city);
-  });
-
-  it('what two systems had cleared is filled with a decision (I10)', () => {
-    const talk = talkOf({ first: 'fill' }, { systems: { crm: {}, erp: {}, web: {} } });
-    talk.snapshot('crm', 'company', [crm('Bonn')]);
-    talk.snapshot('erp', 'company', [erp('Bonn')]);
-    talk.update('crm', 'company', null, crm(null));
-    talk.apply('erp');
-    const outputs = talk.snapshot('web', 'company', [{ id: 'w', web_name: 'Acme', web_city: 'Ulm', web_zip: '1' }]);
-    expect(decisions(outputs)).toMatchObject([{ decision: 'first-link', group: 'city', winner: 'web' }]);
-  });
-
-  it('so is what was cleared while the record was on its way to another system (I10)', () => {
-    const talk = talkOf({ first: 'fill' }, { systems: { crm: {}, erp: {}, web: {} } }).begin();
-    talk.insert('crm', 'company', crm('Bonn'));
-    talk.update('crm', 'company', null, crm(null));
-    talk.insert('erp', 'company', erp('Ulm'));
-    const outputs = talk.refuse('erp');
-    expect(decisions(outputs)).toMatchObject([{ decision: 'first-link', group: 'city', winner: 'erp' }]);
-  });
-
-  it('an edit made before the two met is none that had seen what the other side cleared since (I10)', () => {
-    const talk = talkOf({ first: 'leading' });
-    talk.snapshot('erp', 'company', [erp('Ulm')]);
-    talk.snapshot('crm', 'company', [crm('Bonn')]);
-    talk.update('erp', 'company', null, erp(null));
-    const outputs = talk.update('crm', 'company', null, crm('Köln'));
-    expect(decisions(outputs)).toMatchObject([
-      { decision: 'conflict', group: 'city', winner: 'erp', fields: [{ agreed: null }] },
-    ]);
-    expect(talk.link('crm', 'company', 'c').canonical['city']).toBeNull();
-  });
-
-  it('newest by a mapped updated-date', () => {
-    const talk = talkOf(
-      { first: 'newest' },
-      { systems: { crm: { updatedColumn: 'changed' }, erp: { updatedColumn: 'changed' } } },
-    );
-    talk.snapshot('crm', 'company', [{ ...crm('Köln'), changed: 200 }]);
-    talk.snapshot('erp', 'company', [{ ...erp('Ulm'), changed: 100 }]);
-    expect(talk.link('crm', 'company', 'c').canonical['city']).toBe('Köln');
-  });
-});
-
 describe('update against delete', () => {
   it('a value of a group that the deleting system reads in part only is not its own', () => {
     const talk = equal(
