@@ -37,14 +37,6 @@ const erp = (city: string | null, zip: string | null = '1') => ({
 const decisions = (outputs: readonly Output[]) =>
   outputs.filter((one): one is DecisionOutput => one.kind === 'decision');
 
-/** Both systems show city `Bonn`. */
-function equal(conflict: Partial<ConflictPlan>, more: Partial<EntityOptions> = {}): Conversation {
-  const talk = talkOf(conflict, more);
-  talk.snapshot('crm', 'company', [crm('Bonn')]);
-  talk.snapshot('erp', 'company', [erp('Bonn')]);
-  return talk;
-}
-
 describe('a first link of two existing records', () => {
   it.each([
     ['leading', 'leading', 'Köln', 'Ulm', 'Ulm'],
