@@ -61,8 +61,9 @@ describe('npm run demo on servers that are there already', () => {
     expect(agree(comparisons), JSON.stringify(comparisons)).toBe(true);
     expect(comparisons.find(({ entity }) => entity === 'order_line')).toMatchObject({ inErp: 2157, equal: 2157 });
     expect(await lengthOf('northwind.canonical.order_line')).toBeGreaterThan(2157);
-    const subjects = (await (await fetch(`${env.SCHEMA_REGISTRY_URL}/subjects`)).json()) as readonly string[];
-    expect(subjects).toContain('northwind.canonical.order_line-value');
+    // A list of all subjects ends at a thousand, and other tests use this registry.
+    const subject = 'northwind.canonical.order_line-value';
+    expect((await fetch(`${env.SCHEMA_REGISTRY_URL}/subjects/${subject}/versions`)).status).toBe(200);
     // Somebody's own databases keep a log for us: the demo says how to end that.
     for (const system of ['erp', 'crm'])
       expect(text).toContain(`pg_drop_replication_slot('duolog_northwind_${system}')`);
