@@ -1,41 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { DecisionOutput, Output } from '../../../src/decision/outputs.js';
 import type { ConflictPlan } from '../../../src/plan/plan.js';
-import { Conversation, planOf, type EntityOptions } from '../../support/decision-fixtures.js';
+import { crm, decisions, erp, talkOf } from '../../support/city-companies.js';
+import { type Conversation, type EntityOptions } from '../../support/decision-fixtures.js';
 
 /** The merge and its policies; every value that loses stands in a decision (I10). */
-
-function talkOf(conflict: Partial<ConflictPlan>, more: Partial<EntityOptions> = {}) {
-  return new Conversation(
-    planOf({
-      leading: ['erp', 'crm'],
-      entities: {
-        company: {
-          fields: { name: 'string', city: 'string', zip: 'string' },
-          match: [['name']],
-          conflict: { policy: 'leading', ...conflict },
-          systems: { crm: {}, erp: {} },
-          ...more,
-        },
-      },
-    }),
-  );
-}
-
-const crm = (city: string | null, zip: string | null = '1') => ({
-  id: 'c',
-  crm_name: 'Acme',
-  crm_city: city,
-  crm_zip: zip,
-});
-const erp = (city: string | null, zip: string | null = '1') => ({
-  id: 'e',
-  erp_name: 'Acme',
-  erp_city: city,
-  erp_zip: zip,
-});
-const decisions = (outputs: readonly Output[]) =>
-  outputs.filter((one): one is DecisionOutput => one.kind === 'decision');
 
 /** Both systems show city `Bonn`. */
 function equal(conflict: Partial<ConflictPlan>, more: Partial<EntityOptions> = {}): Conversation {

@@ -1,32 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { indexEntries } from '../../../src/decision/entries.js';
-import type { Output } from '../../../src/decision/outputs.js';
 import { TOMBSTONE_RETENTION_DAYS } from '../../../src/decision/tombstones.js';
-import { Conversation, planOf, type SystemOptions } from '../../support/decision-fixtures.js';
+import { begin, crm, holds, paired, planWith } from '../../support/vat-companies.js';
+import { Conversation } from '../../support/decision-fixtures.js';
 
 /** The invariants that are the decision's, and what the systems' own settings ask of it. */
-
-function planWith(systems: Readonly<Record<string, SystemOptions>>, observe?: boolean) {
-  return planOf({
-    entities: {
-      company: { fields: { name: 'string', vat: 'string' }, match: [['vat']], conflict: { policy: 'newest' }, systems },
-    },
-    ...(observe === undefined ? {} : { observe }),
-  });
-}
-const begin = (systems: Readonly<Record<string, SystemOptions>> = { crm: {}, erp: {} }) =>
-  new Conversation(planWith(systems)).begin();
-const crm = (id: string, name: string, more = {}) => ({ id, crm_name: name, crm_vat: `V${id}`, ...more });
-const holds = (outputs: readonly Output[]) =>
-  outputs.flatMap((one) => (one.kind === 'hold' ? [`${one.system} ${one.hold?.reason ?? 'ends'}`] : []));
-
-/** A company on both sides; erp's key is 1000. */
-function paired(systems?: Readonly<Record<string, SystemOptions>>): Conversation {
-  const talk = begin(systems);
-  talk.insert('crm', 'company', crm('1', 'Acme'));
-  talk.apply('erp');
-  return talk;
-}
 
 describe('I5: only what a system shows or confirms moves seen', () => {
   it('a command without an outcome never does', () => {

@@ -1,34 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { Output } from '../../../src/decision/outputs.js';
 import { cursorKey, linkKey, SYNC_KEY, syncRecord } from '../../../src/decision/state.js';
-import { Conversation, planOf, type SystemOptions } from '../../support/decision-fixtures.js';
+import { begin, crm, holds, paired } from '../../support/vat-companies.js';
+import { Conversation, planOf } from '../../support/decision-fixtures.js';
 
 /** What was too large for a message is not known, and not null (I13). */
-
-const begin = (systems: Readonly<Record<string, SystemOptions>> = { crm: {}, erp: {} }) =>
-  new Conversation(
-    planOf({
-      entities: {
-        company: {
-          fields: { name: 'string', vat: 'string' },
-          match: [['vat']],
-          conflict: { policy: 'newest' },
-          systems,
-        },
-      },
-    }),
-  ).begin();
-const crm = (id: string, name: string) => ({ id, crm_name: name, crm_vat: `V${id}` });
-const holds = (outputs: readonly Output[]) =>
-  outputs.flatMap((one) => (one.kind === 'hold' ? [`${one.system} ${one.hold?.reason ?? 'ends'}`] : []));
-
-/** A company on both sides; erp's key is 1000. */
-function paired(systems?: Readonly<Record<string, SystemOptions>>): Conversation {
-  const talk = begin(systems);
-  talk.insert('crm', 'company', crm('1', 'Acme'));
-  talk.apply('erp');
-  return talk;
-}
 
 describe('I13: nothing is dropped, however large', () => {
   const tooLarge = { unchanged: ['crm_name'], oversize: ['crm_name'] };
