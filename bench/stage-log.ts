@@ -60,9 +60,14 @@ export class StageLog {
     return {
       poll: async ({ maxRecords }: PollOptions) => {
         const taken: LogRecord[] = [];
-        for (const place of places) {
+        const ready = places.filter(
+          (place) => place.offset < this.startOf(place.topic) + this.recordsOf(place.topic).length,
+        );
+        // From each topic in turn an equal part, as the reader of Kafka does.
+        for (const [at, place] of ready.entries()) {
           const first = place.offset - this.startOf(place.topic);
-          const records = this.recordsOf(place.topic).slice(first, first + maxRecords - taken.length);
+          const share = Math.ceil((maxRecords - taken.length) / (ready.length - at));
+          const records = this.recordsOf(place.topic).slice(first, first + share);
           place.offset += records.length;
           for (const record of records) taken.push(record);
         }

@@ -12,6 +12,7 @@ import { decide } from '../src/decision/decide.js';
 import { TopicNames } from '../src/log/topics.js';
 import type { ColumnType, TableShape } from '../src/model/table.js';
 import type { Row } from '../src/model/value.js';
+import { QuietPath } from '../src/quiet/quiet-path.js';
 import { compilePlans } from '../src/plan/compile.js';
 import { Changelog } from '../src/state/changelog.js';
 import { LmdbBacking } from '../src/state/lmdb-backing.js';
@@ -96,7 +97,13 @@ async function main(): Promise<void> {
     metrics: NO_METRICS,
     limits: { ...TASK_LIMITS, trimEveryMs: 1e9 },
   };
-  const task = new StreamTask(context, { plan, decide, changelog, newBirth: () => 'birth' });
+  const task = new StreamTask(context, {
+    plan,
+    decide,
+    quietPath: process.env['QUIET'] === 'no' ? null : (options) => new QuietPath(options),
+    changelog,
+    newBirth: () => 'birth',
+  });
   await task.open();
   await decoder.prepareIds(Array.from({ length: 200 }, (_, id) => id + 1).slice(0, registeredSchemas()));
   preload();

@@ -17,9 +17,9 @@ import { DuologError } from './errors/duolog-error.js';
  */
 
 const KAFKA_STEPS = ['before-begin', 'after-begin', 'after-send', 'after-offsets', 'before-end', 'after-end'] as const;
-const TASKS = ['source', 'stream', 'sink'] as const;
+const TASKS = ['source', 'stream'] as const;
 
-/** Inside a Kafka transaction of a task; for the sink it is the publishing of outcomes. */
+/** Inside a Kafka transaction of a task. */
 export type KafkaFailPoint = `${(typeof TASKS)[number]}.commit.${(typeof KAFKA_STEPS)[number]}`;
 
 const OTHER_POINTS = [
@@ -46,6 +46,9 @@ const OTHER_POINTS = [
   'sink.commit.after-last-mark',
   'sink.commit.before-commit',
   'sink.commit.after-commit',
+  /** Committed in the target, the outcomes that no stream tells not yet on Kafka; and acknowledged by it. */
+  'sink.publish.before',
+  'sink.publish.after',
   'sink.trim.before',
 ] as const;
 

@@ -113,6 +113,11 @@ export class Decoder {
     return [...this.known.keys()];
   }
 
+  /** One that was prepared. */
+  schema(id: number): AvroSchema {
+    return this.knownSchema(id).schema;
+  }
+
   /** @throws DuologError MESSAGE_UNREADABLE. */
   decode(message: Buffer): Decoded {
     const known = this.schemaOf(message);
@@ -131,12 +136,16 @@ export class Decoder {
     }
     const id = message.readUInt32BE(1);
     if (id !== this.lastId || this.last === null) {
-      const known = this.known.get(id);
-      if (known === undefined) throw new DuologError('INTERNAL', `schema ${id} was not prepared`);
-      this.last = known;
+      this.last = this.knownSchema(id);
       this.lastId = id;
     }
     return this.last;
+  }
+
+  private knownSchema(id: number): KnownSchema {
+    const known = this.known.get(id);
+    if (known === undefined) throw new DuologError('INTERNAL', `schema ${id} was not prepared`);
+    return known;
   }
 
   private async learn(id: number): Promise<void> {

@@ -33,6 +33,10 @@ export class CommandEncoder {
     return new CommandEncoder(await encoders.register<CommandRecord>(topic, 'value', schema));
   }
 
+  get schemaId(): number {
+    return this.encoder.id;
+  }
+
   encode(command: Command): Buffer {
     const { id, link, entity, operation, key } = command;
     return this.encoder.encode({

@@ -39,6 +39,10 @@ export class CanonicalEncoder {
     return new CanonicalEncoder(await encoders.register<CanonicalRecord>(topic, 'value', schema), entity);
   }
 
+  get schemaId(): number {
+    return this.encoder.id;
+  }
+
   /** Null where the record is no more: a tombstone. */
   encode(output: CanonicalOutput): Buffer | null {
     const { fields } = output;

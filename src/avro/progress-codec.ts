@@ -48,6 +48,10 @@ export class KeyEncoder {
     return new KeyEncoder(await encoders.register<KeyRecord>(topic, 'key', schemaFile('key')));
   }
 
+  get schemaId(): number {
+    return this.encoder.id;
+  }
+
   encode(key: string): Buffer {
     return this.encoder.encode({ key });
   }

@@ -142,7 +142,7 @@ export function setGone(turn: Turn, link: LinkDraft, system: SystemIndex, member
   turn.queue({ what: 'link', link: link.id });
 }
 
-const MAX_FORMER_KEYS = 16;
+export const MAX_FORMER_KEYS = 16;
 
 export function withKey(keys: readonly string[], key: string): readonly string[] {
   return [...keys.filter((one) => one !== key), key].slice(-MAX_FORMER_KEYS);

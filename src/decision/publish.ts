@@ -16,7 +16,7 @@ export function publish(turn: Turn, before: LinkRecord | null, now: LinkDraft | 
       entity: now.entity,
       link: now.id,
       fields: now.canonical,
-      keys: keysOf(now),
+      keys: keysOf(turn, now),
       set: settersByField(turn, now),
     });
   } else if (wasVisible && !isNowVisible) {
@@ -38,10 +38,11 @@ function recordChanged(before: LinkRecord, now: LinkDraft): boolean {
   return false;
 }
 
-function keysOf(link: Link): Record<string, string> {
+/** In the order of the plan, whatever became a member first: the same record has the same bytes. */
+function keysOf(turn: Turn, link: Link): Record<string, string> {
   const keys: Record<string, string> = {};
-  for (const system in link.members) {
-    const key = link.members[system]!.key;
+  for (const system of turn.entity(link.entity).systems.keys()) {
+    const key = link.members[system]?.key ?? null;
     if (key !== null) keys[system] = key;
   }
   return keys;
@@ -49,9 +50,8 @@ function keysOf(link: Link): Record<string, string> {
 
 function settersByField(turn: Turn, link: LinkDraft): Record<string, { system: string; timeMicros: number | null }> {
   const setters: Record<string, { system: string; timeMicros: number | null }> = {};
-  const { groupOf } = turn.entity(link.entity);
-  for (const field in link.canonical) {
-    const setter = link.set[groupOf.get(field)?.name ?? field];
+  for (const [field, group] of turn.entity(link.entity).groupOf) {
+    const setter = link.canonical[field] === undefined ? undefined : link.set[group.name];
     if (setter !== undefined) setters[field] = setter;
   }
   return setters;

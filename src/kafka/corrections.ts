@@ -1,6 +1,6 @@
 import { patchModule, replaceModule, type Untyped } from './module-cache.js';
 import { CorrectedBatch, type DecodedRecordBatch, filterAbortedMessages, recordSet } from './record-batches.js';
-import { type GroupMessages, type SendOptions, sendMessagesInTransaction } from './send-messages.js';
+import { type GroupMessages, type SendOptions, sendNumberedMessages } from './send-messages.js';
 import { type ProtocolOptions, TransactionProtocol } from './transaction-protocol.js';
 
 /**
@@ -71,8 +71,8 @@ const REPLACEMENTS: readonly Replacement[] = [
     reason: 'Sequence numbers are taken anew for a second try, so that a leader that moves can get messages twice.',
     make: (original: Untyped, require) => {
       const groupMessages = require('kafkajs/src/producer/groupMessagesPerPartition') as GroupMessages;
-      return (options: SendOptions) =>
-        options.eosManager.isTransactional() ? sendMessagesInTransaction(options, groupMessages) : original(options);
+      return (options: SendOptions & { readonly eosManager: TransactionProtocol }) =>
+        options.eosManager.isTransactional() ? sendNumberedMessages(options, groupMessages) : original(options);
     },
   },
 ];

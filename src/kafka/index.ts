@@ -1,4 +1,14 @@
-import type { Lease, Log, LogProducer, LogReader, LogRecord, TopicFinding, TopicSpec } from '../log/contract.js';
+import type {
+  Lease,
+  Log,
+  LogAppender,
+  LogProducer,
+  LogReader,
+  LogRecord,
+  TopicFinding,
+  TopicSpec,
+} from '../log/contract.js';
+import { openAppender } from './appender.js';
 import { Client, type KafkaLogOptions } from './client.js';
 import { asDuologError } from './kafka-errors.js';
 import type { Admin } from './kafkajs.js';
@@ -45,6 +55,10 @@ class KafkaLog implements Log {
 
   async producer(transactionalId: string): Promise<LogProducer> {
     return this.#keep(await openProducer(this.client, transactionalId));
+  }
+
+  async appender(): Promise<LogAppender> {
+    return this.#keep(await openAppender(this.client));
   }
 
   lease(group: string): Lease {

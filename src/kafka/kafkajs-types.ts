@@ -97,7 +97,7 @@ export interface Broker {
   }): Promise<unknown>;
   leaveGroup(request: { readonly groupId: string; readonly memberId: string }): Promise<unknown>;
   initProducerId(request: {
-    readonly transactionalId: string | undefined;
+    readonly transactionalId: string | null;
     readonly transactionTimeout: number;
   }): Promise<{ readonly producerId: string; readonly producerEpoch: number }>;
   addPartitionsToTxn(request: ProducerIdentity & { readonly topics: readonly TopicPartitions[] }): Promise<unknown>;
@@ -110,7 +110,7 @@ export interface Broker {
   ): Promise<unknown>;
   endTxn(request: ProducerIdentity & { readonly transactionResult: boolean }): Promise<unknown>;
   produce(request: {
-    readonly transactionalId: string | undefined;
+    readonly transactionalId: string | null;
     readonly producerId: string | number;
     readonly producerEpoch: number;
     readonly acks: number;

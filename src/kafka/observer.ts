@@ -2,12 +2,12 @@
 export interface LogObserver {
   /** `durationMs` from the begin of the transaction to its acknowledged end. */
   transactionCommitted?(commit: {
-    readonly task: 'source' | 'stream' | 'sink';
+    readonly task: 'source' | 'stream';
     readonly messages: number;
     readonly bytes: number;
     readonly durationMs: number;
   }): void;
-  transactionFailed?(commit: { readonly task: 'source' | 'stream' | 'sink'; readonly code: string }): void;
+  transactionFailed?(commit: { readonly task: 'source' | 'stream'; readonly code: string }): void;
   /** A fetch failed and is tried again. */
   fetchRetried?(): void;
   fetched?(fetch: { readonly records: number; readonly durationMs: number }): void;

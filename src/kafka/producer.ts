@@ -1,19 +1,11 @@
 import { DuologError } from '../errors/duolog-error.js';
 import { failPoint } from '../failpoints.js';
-import type { LogMessage, LogProducer, LogTransaction, TopicMessages } from '../log/contract.js';
+import type { LogProducer, LogTransaction } from '../log/contract.js';
+import { ACKNOWLEDGE_TIMEOUT_MS, batchRounds, errorOfRound, type Round, sizeOf } from './batch-rounds.js';
 import type { Client } from './client.js';
 import { asDuologError } from './kafka-errors.js';
 import { withinPatience } from './patience.js';
-import { BATCH_HEADER_BYTES } from './produce-request.js';
-import { largestMessage } from './topics.js';
 import { CommitOutcomeUnknown } from './transaction-protocol.js';
-
-/** Of a record besides its key and value: lengths, deltas, attributes, each at its longest. */
-const RECORD_OVERHEAD_BYTES = 32;
-/** One batch is checked, written and acknowledged as a whole; beyond this it only makes both sides wait. */
-const MAX_BATCH_MESSAGES = 5_000;
-/** The broker waits so long for the copies of a batch before it says that they are too few. */
-const ACKNOWLEDGE_TIMEOUT_MS = 10_000;
 
 type PackageProducer = ReturnType<Client['producer']>;
 type PackageTransaction = Awaited<ReturnType<PackageProducer['transaction']>>;
@@ -105,7 +97,7 @@ class TransactionalProducer implements LogProducer {
     for (const topicMessages of rounds) {
       const request = { acks: -1, timeout: ACKNOWLEDGE_TIMEOUT_MS, topicMessages };
       const results = await open.sendBatch(request).catch((error: unknown) => {
-        throw isTooLarge(error) ? tooLarge(topicMessages, error) : error;
+        throw errorOfRound(topicMessages, error);
       });
       for (const { topic, messages } of topicMessages) {
         const result = results.find(({ topicName }) => topicName === topic);
@@ -137,24 +129,6 @@ class TransactionalProducer implements LogProducer {
   }
 }
 
-function isTooLarge(error: unknown): boolean {
-  return asDuologError(error, '').code === 'KAFKA_MESSAGE_TOO_LARGE';
-}
-
-/** The broker does not say which; the largest is among them. */
-function tooLarge(round: Round, cause: unknown): DuologError {
-  const sizes = round.map(({ topic, messages }) => {
-    const bytes = messages.reduce((sum, message) => sum + sizeOfMessage(message), BATCH_HEADER_BYTES);
-    return { topic, bytes };
-  });
-  const [largest] = sizes.sort((one, other) => other.bytes - one.bytes);
-  return new DuologError(
-    'KAFKA_MESSAGE_TOO_LARGE',
-    `${largest!.topic} does not take a batch of ${largest!.bytes} bytes`,
-    { cause },
-  );
-}
-
 /** kafkajs's own errors for an answer that never came. */
 function isWithoutAnswer(error: unknown): boolean {
   return error instanceof Error && /^KafkaJS(Connection|RequestTimeout)/.test(error.name);
@@ -169,96 +143,4 @@ async function sendOffsets(open: PackageTransaction, consumed: NonNullable<LogTr
       partitions: [{ partition: 0, offset: String(offset) }],
     })),
   });
-}
-
-interface PackageMessage {
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-  readonly timestamp: string;
-}
-
-/** What one produce request carries: of each topic at most one batch. */
-type Round = { topic: string; messages: PackageMessage[] }[];
-
-/** A request of several batches takes no more of them beyond this; it is one allocation here and one at the broker. */
-const REQUEST_BYTES = 16 * 2 ** 20;
-
-/**
- * Cuts what is to be sent into requests of at most one batch a topic, none larger than a topic accepts but for single
- * large messages. @throws DuologError KAFKA_MESSAGE_TOO_LARGE for what no topic accepts; then nothing has been sent.
- */
-function* batchRounds(sends: readonly TopicMessages[], maxMessageBytes: number): Generator<Round> {
-  const now = String(Date.now());
-  const queues = [...byTopic(sends)].map(([topic, messages]) => ({ topic, messages, at: 0 }));
-  for (;;) {
-    const round: Round = [];
-    let bytes = 0;
-    for (const queue of queues) {
-      if (bytes > 0 && bytes + nextBatchBytes(queue, maxMessageBytes) > REQUEST_BYTES) continue;
-      const messages = takeBatch(queue, maxMessageBytes, now);
-      if (messages.length === 0) continue;
-      round.push({ topic: queue.topic, messages });
-      for (const message of messages) bytes += sizeOfMessage(message);
-    }
-    if (round.length === 0) return;
-    yield round;
-  }
-}
-
-function byTopic(sends: readonly TopicMessages[]): Map<string, readonly LogMessage[]> {
-  const topics = new Map<string, readonly LogMessage[]>();
-  for (const { topic, messages } of sends) {
-    const before = topics.get(topic);
-    topics.set(topic, before === undefined ? messages : [...before, ...messages]);
-  }
-  return topics;
-}
-
-interface TopicQueue {
-  readonly topic: string;
-  readonly messages: readonly LogMessage[];
-  /** The next one to be sent. */
-  at: number;
-}
-
-/** Its next batch has no more bytes: that of a large message alone, else what a batch may have. */
-function nextBatchBytes({ messages, at }: TopicQueue, maxMessageBytes: number): number {
-  const next = messages[at];
-  return next === undefined ? 0 : Math.max(maxMessageBytes, sizeOfMessage(next));
-}
-
-function sizeOfMessage({ key, value }: Pick<LogMessage, 'key' | 'value'>): number {
-  return (key?.length ?? 0) + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES;
-}
-
-function takeBatch(queue: TopicQueue, maxMessageBytes: number, now: string): PackageMessage[] {
-  const batch: PackageMessage[] = [];
-  let bytes = BATCH_HEADER_BYTES;
-  while (queue.at < queue.messages.length && batch.length < MAX_BATCH_MESSAGES) {
-    const { key, value, timestampMs } = queue.messages[queue.at]!;
-    const size = sizeOfMessage({ key, value });
-    const limit = largestMessage(maxMessageBytes);
-    if (BATCH_HEADER_BYTES + size > limit) {
-      const message = `A message for ${queue.topic} has ${size} bytes; no topic takes more than ${limit}`;
-      throw new DuologError('KAFKA_MESSAGE_TOO_LARGE', message);
-    }
-    // A message larger than a batch goes alone: its topic says whether it takes it.
-    if (bytes + size > maxMessageBytes && batch.length > 0) break;
-    bytes += size;
-    batch.push({ key, value, timestamp: timestampMs === undefined ? now : String(timestampMs) });
-    queue.at++;
-  }
-  return batch;
-}
-
-function sizeOf(rounds: readonly Round[]): { readonly messages: number; readonly bytes: number } {
-  let messages = 0;
-  let bytes = 0;
-  for (const round of rounds) {
-    for (const topic of round) {
-      messages += topic.messages.length;
-      for (const { key, value } of topic.messages) bytes += (key?.length ?? 0) + (value?.length ?? 0);
-    }
-  }
-  return { messages, bytes };
 }

@@ -1,10 +1,10 @@
 import { remedy } from './kafka-errors.js';
-import type { Cluster, PackageLogger, PartitionMetadata, ProducedPartition } from './kafkajs-types.js';
+import type { Cluster, PackageLogger, PartitionMetadata, ProducedPartition, TopicPartitions } from './kafkajs-types.js';
 import { withRetries } from './retry.js';
-import type { TransactionProtocol } from './transaction-protocol.js';
 
 /**
- * Sends messages inside a transaction, in the place of kafkajs's `producer/sendMessages`.
+ * Sends messages of a producer that numbers them, in the place of kafkajs's `producer/sendMessages`: inside a
+ * transaction, or without any.
  *
  * kafkajs takes sequence numbers back when a request fails and groups the messages anew for each try: if one of two
  * leaders answered and the other's partitions moved meanwhile, what was already written is written again under new
@@ -17,11 +17,26 @@ export interface PackageMessage {
   readonly timestamp?: string | number;
 }
 
+/** Whose messages they are, and what numbers the next ones have. */
+export interface NumberedProducer {
+  /** How long one step is tried. */
+  readonly timeoutMs: number;
+  getProducerId(): string;
+  getProducerEpoch(): number;
+  /** Null for one without transactions. */
+  getTransactionalId(): string | null;
+  /** The sequence number of the first of `count` messages; it is theirs for good, however often they are sent. */
+  takeSequence(topic: string, partition: number, count: number): number;
+  addPartitionsToTransaction(topics: readonly TopicPartitions[]): Promise<void>;
+  /** What was numbered may not have been written, so that nothing may follow. */
+  fail(error: unknown): void;
+}
+
 export interface SendOptions {
-  readonly logger: PackageLogger;
+  readonly logger: Pick<PackageLogger, 'debug'>;
   readonly cluster: Cluster;
   readonly partitioner: unknown;
-  readonly eosManager: TransactionProtocol;
+  readonly eosManager: NumberedProducer;
 }
 
 export interface SendRequest {
@@ -50,7 +65,7 @@ interface PartitionBatch {
 }
 
 /** What the package calls to send; one for each transaction. */
-export function sendMessagesInTransaction(
+export function sendNumberedMessages(
   options: SendOptions,
   groupMessages: GroupMessages,
 ): (request: SendRequest) => Promise<SentPartition[]> {

@@ -10,6 +10,8 @@ import {
 } from './kafkajs-types.js';
 import { findCoordinator } from './coordinator.js';
 import { withRetries } from './retry.js';
+import type { NumberedProducer } from './send-messages.js';
+import { Sequences } from './sequences.js';
 
 /**
  * The transactional producer's side of Kafka's protocol, in the place of kafkajs's `producer/eosManager`:
@@ -40,7 +42,6 @@ export class ProducerClosed extends Error {
 
 type State = 'uninitialized' | 'ready' | 'in-transaction' | 'closed';
 
-const MAX_SEQUENCE = 2 ** 31 - 1;
 /** An abort only spares readers the wait for the successor or the transaction's timeout. */
 const ABORT_TIMEOUT_MS = 3_000;
 
@@ -57,14 +58,14 @@ const DID_NOTHING: ReadonlySet<string> = new Set([
 ]);
 
 /** Named and shaped as the package's producer calls it. */
-export class TransactionProtocol {
+export class TransactionProtocol implements NumberedProducer {
   readonly #options: ProtocolOptions;
   /** How long one step is tried: after that the coordinator aborts the transaction anyway. */
   readonly timeoutMs: number;
   #state: State = 'uninitialized';
   #producerId: string = '-1';
   #producerEpoch = -1;
-  readonly #sequences = new Map<string, number>();
+  readonly #sequences = new Sequences();
   readonly #partitionsInTransaction = new Set<string>();
   readonly #groupsInTransaction = new Set<string>();
   readonly #coordinators = new Map<string, number>();
@@ -120,11 +121,7 @@ export class TransactionProtocol {
 
   /** The sequence number of the first of `count` messages; it is theirs for good, however often they are sent. */
   takeSequence(topic: string, partition: number, count: number): number {
-    const key = `${topic}/${partition}`;
-    const first = this.#sequences.get(key) ?? 0;
-    const next = first + count;
-    this.#sequences.set(key, next > MAX_SEQUENCE ? next - MAX_SEQUENCE - 1 : next);
-    return first;
+    return this.#sequences.take(topic, partition, count);
   }
 
   async addPartitionsToTransaction(topics: readonly TopicPartitions[]): Promise<void> {

@@ -30,8 +30,8 @@ export interface LogTransaction {
     readonly group: string;
     readonly offsets: readonly { readonly topic: string; readonly offset: number }[];
   };
-  /** Names the commit for the fail points: `source`, `stream`, `sink`. */
-  readonly task: 'source' | 'stream' | 'sink';
+  /** Names the commit for the fail points. */
+  readonly task: 'source' | 'stream';
 }
 
 export interface LogProducer {
@@ -41,6 +41,20 @@ export interface LogProducer {
    * `offsets`: by topic, the offset after the last message of this commit.
    */
   commit(transaction: LogTransaction): Promise<{ readonly offsets: ReadonlyMap<string, number> }>;
+  close(): Promise<void>;
+}
+
+/**
+ * Adds records without a transaction: for what is true by itself, harmless when told twice, and told again by whoever
+ * cannot say that it was told. It costs one request where a transaction costs three, and fences nobody.
+ */
+export interface LogAppender {
+  /**
+   * Order within a topic is kept, each record is there once, for readers at once, and in all copies when this resolves.
+   * @throws DuologError KAFKA_UNREACHABLE, KAFKA_NOT_ALLOWED, KAFKA_TOPIC_MISSING, KAFKA_MESSAGE_TOO_LARGE: a first part may be there,
+   * and the appender is of no more use.
+   */
+  append(sends: readonly TopicMessages[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -94,6 +108,7 @@ export interface TopicFinding {
 export interface Log {
   /** Fences every earlier producer of this id and aborts its open transaction. */
   producer(transactionalId: string): Promise<LogProducer>;
+  appender(): Promise<LogAppender>;
   lease(group: string): Lease;
   reader(start: readonly { readonly topic: string; readonly offset: number }[]): Promise<LogReader>;
   /**

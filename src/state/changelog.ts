@@ -52,6 +52,12 @@ export class Changelog {
     return this.opened.store;
   }
 
+  /** The schema that links are written under; there from the first `catchUp` on. */
+  get schemaId(): number {
+    if (this.opened === null) throw new DuologError('INTERNAL', 'the changelog has not been read yet');
+    return this.opened.codec.schemaId;
+  }
+
   /**
    * Drops what Kafka may not have and reads the changelog to its end. `birth` is what the stream task last said of
    * itself; a local store of another birth, cluster or time is thrown away first.

@@ -10,6 +10,14 @@ export interface State<T> {
   indexed(entry: string, options?: { readonly after?: string; readonly limit?: number }): string[];
 }
 
+/** The same by its bytes, for who can do without the records (src/quiet). */
+export interface ByteState<T> extends State<T> {
+  /** A record as it is written; undefined where there is none. */
+  bytes(key: string): Buffer | undefined;
+  /** A record in its written form, with the index entries that it has lost and got. */
+  putBytes(key: string, bytes: Buffer, gone: readonly string[], come: readonly string[]): void;
+}
+
 /** How records become bytes, and which index entries each carries. A record's entries are a function of the record alone. */
 export interface StateCodec<T> {
   encode(record: T): Buffer;

@@ -54,6 +54,11 @@ export class AvroStateCodec implements StateCodec<StateRecord> {
     return codec;
   }
 
+  /** The schema that it writes under. */
+  get schemaId(): number {
+    return this.encoder.id;
+  }
+
   /** Ids of all schemas that it has met; a local store keeps them, to be prepared before its records are read. */
   schemaIds(): readonly number[] {
     return this.decoder.ids();

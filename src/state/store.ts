@@ -1,5 +1,5 @@
 import { STORE_FORMAT, compareKeys, type StateBacking, type StoreMeta } from './backing.js';
-import type { State, StateCodec } from './contract.js';
+import type { ByteState, StateCodec } from './contract.js';
 
 /** One record of the changelog: null bytes are a tombstone. */
 export interface StateChange {
@@ -40,8 +40,9 @@ const MAX_SIZES = 10_000;
 const NO_ENTRIES: readonly string[] = [];
 
 interface Entry<T> {
-  readonly record: T | null;
-  /** Null until sealed, and for a tombstone. */
+  /** Null: deleted; undefined: not read from its bytes yet. */
+  record: T | null | undefined;
+  /** Null until asked for or sealed, and for a tombstone. */
   bytes: Buffer | null;
 }
 
@@ -91,7 +92,7 @@ class Layer<T> {
  * written now and then, together with the changelog offset that it then stands at. Records are immutable: a change is
  * a new record put under the same key.
  */
-export class StateStore<T> implements State<T> {
+export class StateStore<T> implements ByteState<T> {
   private current = new Layer<T>();
   private committing: Layer<T>[] = [];
   private committedLayer = new Layer<T>();
@@ -128,7 +129,7 @@ export class StateStore<T> implements State<T> {
   get(key: string): T | undefined {
     if (this.largeBytes.size > 0) this.touched += this.largeBytes.get(key) ?? 0;
     const layered = this.layered(key);
-    if (layered !== undefined) return layered.record ?? undefined;
+    if (layered !== undefined) return this.recordOf(layered);
     const cached = this.cache.get(key) ?? this.cacheBefore.get(key);
     if (cached !== undefined) return cached;
     const bytes = this.backing.get(key);
@@ -137,6 +138,20 @@ export class StateStore<T> implements State<T> {
     if (bytes.length >= LARGE_BYTES && !this.largeBytes.has(key)) this.touched += bytes.length;
     this.remember(key, record, bytes.length);
     return record;
+  }
+
+  bytes(key: string): Buffer | undefined {
+    if (this.largeBytes.size > 0) this.touched += this.largeBytes.get(key) ?? 0;
+    const layered = this.layered(key);
+    if (layered !== undefined) return this.bytesOf(layered) ?? undefined;
+    return this.backing.get(key);
+  }
+
+  putBytes(key: string, bytes: Buffer, gone: readonly string[], come: readonly string[]): void {
+    const { current } = this;
+    for (const entry of gone) current.markIndex(entry, key, false);
+    for (const entry of come) current.markIndex(entry, key, true);
+    current.records.set(key, { record: undefined, bytes });
   }
 
   put(key: string, record: T): void {
@@ -180,9 +195,9 @@ export class StateStore<T> implements State<T> {
     const layer = this.current;
     const changes: StateChange[] = [];
     for (const [key, entry] of layer.records) {
-      if (entry.record !== null) entry.bytes = this.codec.encode(entry.record);
-      this.measure(layer, key, entry.bytes);
-      changes.push({ key, bytes: entry.bytes });
+      const bytes = this.bytesOf(entry);
+      this.measure(layer, key, bytes);
+      changes.push({ key, bytes });
     }
     this.touched = 0;
     this.committing.push(layer);
@@ -222,7 +237,8 @@ export class StateStore<T> implements State<T> {
     this.backing.write({ records: bytesOf(), index: layer.index }, this.meta());
     this.committedLayer = new Layer();
     for (const [key, { record, bytes }] of layer.records) {
-      if (record === null) this.forget(key);
+      // What was never read as a record is read from its bytes when it is wanted.
+      if (record === null || record === undefined) this.forget(key);
       else this.remember(key, record, bytes?.length ?? 0);
     }
   }
@@ -269,6 +285,16 @@ export class StateStore<T> implements State<T> {
     for (const entry of were) if (!are.includes(entry)) current.markIndex(entry, key, false);
     for (const entry of are) if (!were.includes(entry)) current.markIndex(entry, key, true);
     current.records.set(key, { record, bytes });
+  }
+
+  private recordOf(entry: Entry<T>): T | undefined {
+    if (entry.record === undefined) entry.record = this.codec.decode(entry.bytes!);
+    return entry.record ?? undefined;
+  }
+
+  private bytesOf(entry: Entry<T>): Buffer | null {
+    if (entry.bytes === null && entry.record !== null) entry.bytes = this.codec.encode(entry.record!);
+    return entry.bytes;
   }
 
   private layered(key: string): Entry<T> | undefined {

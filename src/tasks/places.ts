@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Connector, Source, SourceStatus } from '../connector/contract.js';
 import { decide } from '../decision/decide.js';
+import { QuietPath, type QuietOptions } from '../quiet/quiet-path.js';
 import type { DuologError } from '../errors/duolog-error.js';
 import type { EntitySystemPlan, SyncPlan } from '../plan/plan.js';
 import { Changelog } from '../state/changelog.js';
@@ -120,10 +121,11 @@ export class Places {
       await local.release(over);
     });
     const births = new BirthReader(context, plan.name);
+    const quietPath = (options: QuietOptions) => new QuietPath(options);
     const newBirth = () => randomBytes(5).toString('hex');
     this.add(labels, `stream ${plan.name}`, `stream.${plan.name}`, {
       createTask: () => {
-        const task = new StreamTask(own, { plan, decide, changelog, newBirth });
+        const task = new StreamTask(own, { plan, decide, quietPath, changelog, newBirth });
         this.streams.set(plan.name, task);
         return task;
       },

@@ -4,7 +4,7 @@ import { KeyEncoder } from '../avro/progress-codec.js';
 import type { Command, OpenedSink, Outcome, Sink, SinkProgress } from '../connector/contract.js';
 import { DuologError } from '../errors/duolog-error.js';
 import { failPoint } from '../failpoints.js';
-import type { LogProducer, LogReader, TopicMessages } from '../log/contract.js';
+import type { LogAppender, LogReader, TopicMessages } from '../log/contract.js';
 import type { EntitySystemPlan } from '../plan/plan.js';
 import { CommandQueue } from './command-queue.js';
 import { BirthReader } from './read-last.js';
@@ -35,15 +35,18 @@ const MOST_PENDING_BYTES = 32 << 20;
  * The sink commit: the writes, their outcomes and which commands are answered, in one transaction of the target, guarded
  * by the task's epoch (I4). What the target's own stream does not tell is published before the next batch commits.
  *
- *     fence ─▶ take over the target ─▶ seek ─▶ ┌─▶ read ─▶ pick ─▶ [ writes + progress ] ─▶ publish outcomes ─┐
- *                                              └──────────────────────────────────────────────────────────────┘
+ *     take over the target ─▶ seek ─▶ ┌─▶ read ─▶ pick ─▶ [ writes + progress ] ─▶ publish outcomes ─┐
+ *                                     └──────────────────────────────────────────────────────────────┘
+ *
+ * Publishing needs neither transaction nor fence: what is told is committed in the target, whoever tells it, and told
+ * again by the next holder where this one may not have; the decision takes the first telling (I15).
  */
 export class SinkTask implements Task {
   private readonly topic: string;
   private readonly decoder: Decoder;
   private readonly births: BirthReader;
   private readonly uncaptured: ReadonlySet<string>;
-  private producer: LogProducer | null = null;
+  private appender: LogAppender | null = null;
   private sink: Sink | null = null;
   private reader: LogReader | null = null;
   private outcomes: { topic: string; keys: KeyEncoder; values: OutcomeEncoder } | null = null;
@@ -96,20 +99,20 @@ export class SinkTask implements Task {
   async close(): Promise<void> {
     await this.reader?.close().catch(() => undefined);
     await this.sink?.close().catch(() => undefined);
-    await this.producer?.close().catch(() => undefined);
+    await this.appender?.close().catch(() => undefined);
   }
 
   /** Takes the target over, once the stream task has said which state its commands are made from. */
   private async begin(): Promise<boolean> {
-    const { clock, log, prefix } = this.context;
-    const { sync, system, entities, createSink } = this.options;
+    const { clock, log } = this.context;
+    const { entities, createSink } = this.options;
     const birth = await this.births.read();
     if (birth === null) {
       await clock.pause(UNBORN_PAUSE_MS);
       return false;
     }
     this.birth = birth;
-    this.producer = await log.producer(`${prefix}.sink.${sync}.${system}`);
+    if (this.outcomes !== null) this.appender = await log.appender();
     this.sink = createSink();
     const opened = await this.sink.open(birth);
     failPoint('sink.open.after-epoch');
@@ -163,7 +166,9 @@ export class SinkTask implements Task {
     const { topic, keys, values } = this.outcomes;
     const messages = told.map((outcome) => ({ key: keys.encode(outcome.link), value: values.encode(outcome) }));
     const sends: TopicMessages[] = [{ topic, messages }];
-    await this.producer!.commit({ sends, task: 'sink' });
+    failPoint('sink.publish.before');
+    await this.appender!.append(sends);
+    failPoint('sink.publish.after');
   }
 
   private async registerOutcomes(): Promise<void> {

@@ -38,7 +38,7 @@ export function streamInputs(plan: SyncPlan, topics: TopicNames): readonly Strea
 export class StreamReader {
   private readonly inputs: ReadonlyMap<string, StreamInput>;
   private readonly systems: ReadonlySet<string>;
-  private readonly decoder: Decoder;
+  readonly decoder: Decoder;
 
   constructor(inputs: readonly StreamInput[], plan: SyncPlan, registry: SchemaRegistry) {
     this.inputs = new Map(inputs.map((input) => [input.topic, input]));
@@ -49,6 +49,11 @@ export class StreamReader {
   /** Fetches the schemas that these records need; after it `event` can read them. */
   prepare(records: readonly LogRecord[]): Promise<void> {
     return this.decoder.prepare(keysAndValues(records));
+  }
+
+  /** What the topic of a record tells. */
+  input({ topic }: LogRecord): StreamInput | undefined {
+    return this.inputs.get(topic);
   }
 
   /** Null for what is not for this sync. @throws DuologError MESSAGE_UNREADABLE with topic and offset. */

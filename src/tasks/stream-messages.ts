@@ -6,6 +6,7 @@ import type { Output } from '../decision/outputs.js';
 import type { SyncRecord } from '../decision/state.js';
 import type { LogMessage, TopicMessages } from '../log/contract.js';
 import type { SyncPlan } from '../plan/plan.js';
+import type { QuietTopic, QuietTopics } from '../quiet/told.js';
 import type { StateChange } from '../state/store.js';
 import { syncHeartbeatKey } from './read-last.js';
 import type { TaskContext } from './task.js';
@@ -66,6 +67,18 @@ export class StreamMessages {
     return new MessageBatch((output, add) => this.add(output, add), this.stateTopic);
   }
 
+  /** Where commands and canonical records go, for whoever writes them himself. */
+  quietTopics(): QuietTopics {
+    const topicOf = ({ topic, keys, values }: Writer<{ readonly schemaId: number }>): QuietTopic => ({
+      topic,
+      keyId: keys.schemaId,
+      valueId: values.schemaId,
+    });
+    const all = (writers: ReadonlyMap<string, Writer<{ readonly schemaId: number }>>) =>
+      new Map(Array.from(writers, ([name, writer]) => [name, topicOf(writer)] as const));
+    return { commands: all(this.commands), canonicals: all(this.canonicals) };
+  }
+
   /** Tells sinks and standbys which state is alive. */
   heartbeat(sync: string, { birth, commandsFrom }: SyncRecord, nowMs: number): TopicMessages {
     const { topic, keys, values } = this.heartbeats;
@@ -115,6 +128,12 @@ export class MessageBatch {
   take(outputs: readonly Output[]): void {
     this.size += outputs.length;
     for (const output of outputs) this.write(output, this.add);
+  }
+
+  /** The same of what is bytes already. */
+  takeWritten(outputs: readonly { readonly topic: string; readonly message: LogMessage }[]): void {
+    this.size += outputs.length;
+    for (const { topic, message } of outputs) this.add(topic, message);
   }
 
   /** With the changes of the state, which go last. */

@@ -9,6 +9,8 @@ import type { LogProducer, LogReader, LogRecord, LogTransaction, TopicMessages }
 import type { SyncPlan } from '../plan/plan.js';
 import type { Changelog } from '../state/changelog.js';
 import type { State } from '../state/contract.js';
+import type { QuietDecision } from '../quiet/quiet-decision.js';
+import type { QuietOptions, QuietPath } from '../quiet/quiet-path.js';
 import { withdrawFormer } from './former-state.js';
 import { BirthReader } from './read-last.js';
 import { StreamGaps } from './resync/gaps.js';
@@ -26,9 +28,13 @@ export type Decide = (
   share: Share,
 ) => readonly Output[];
 
+type Decider = Pick<QuietPath, 'decide'>;
+
 export interface StreamTaskOptions {
   readonly plan: SyncPlan;
   readonly decide: Decide;
+  /** What spares the decision most of its work; null where every event is to be decided. */
+  readonly quietPath: ((options: QuietOptions) => Decider | Promise<Decider>) | null;
   /** Outlives this object: a standby keeps it up to date. */
   readonly changelog: Changelog;
   /** An id that is never given twice. */
@@ -73,6 +79,7 @@ export class StreamTask implements Task {
   /** Asked for, to be decided before what was read. */
   private asked: StreamEvent[] = [];
   private messages!: StreamMessages;
+  private quiet: Decider | null = null;
   /** Read and not yet decided. */
   private waiting: readonly LogRecord[] = [];
   /** Next offset of each topic. */
@@ -105,6 +112,14 @@ export class StreamTask implements Task {
     this.messages = await StreamMessages.register(this.context, plan);
     await changelog.catchUp(await new BirthReader(this.context, plan.name).read());
     failPoint('stream.open.after-restore');
+    const quietOptions = {
+      plan,
+      stateSchemaId: changelog.schemaId,
+      decoder: this.records.decoder,
+      topics: this.messages.quietTopics(),
+      state: changelog.store,
+    };
+    this.quiet = (await this.options.quietPath?.(quietOptions)) ?? null;
     await this.begin();
     await this.openReader();
   }
@@ -212,6 +227,12 @@ export class StreamTask implements Task {
     while (steps++ < limits.batchOutputs) {
       if (batch.size >= limits.batchOutputs || (steps > 1 && bytes() > MOST_BYTES)) break;
       const unread = hasCursors(changelog.store) ? CONTINUE : this.asked.shift();
+      const quiet = unread === undefined ? this.quietly(this.waiting[taken]!) : null;
+      if (quiet !== null) {
+        this.apply(this.waiting[taken++]!, quiet, batch);
+        if (taken === this.waiting.length) break;
+        continue;
+      }
       const read = unread ?? this.records.event(this.waiting[taken]!);
       const verdict = unread === undefined ? this.verdict(this.waiting[taken]!, read) : 'decide';
       if (verdict === null) break;
@@ -226,6 +247,25 @@ export class StreamTask implements Task {
     }
     this.waiting = this.waiting.slice(taken);
     return { batch, decisions, taken };
+  }
+
+  private quietly(record: LogRecord): QuietDecision | null {
+    const input = this.records.input(record);
+    if (this.quiet === null || (input?.kind !== 'change' && input?.kind !== 'outcome')) return null;
+    return this.quiet.decide(record, input);
+  }
+
+  private apply(
+    record: LogRecord,
+    { system, commitTimeMicros, puts, sync, outputs }: QuietDecision,
+    batch: MessageBatch,
+  ): void {
+    const { store } = this.options.changelog;
+    this.consumed[record.topic] = record.offset + 1;
+    if (commitTimeMicros !== null) this.newest.set(system, commitTimeMicros);
+    for (const { key, bytes, gone, come } of puts) store.putBytes(key, bytes, gone, come);
+    if (sync !== null) store.put(SYNC_KEY, sync);
+    batch.takeWritten(outputs);
   }
 
   /** Null: it must be judged first, once all before it has been decided. */

@@ -15,6 +15,7 @@ export const API = {
   produce: 0,
   fetch: 1,
   findCoordinator: 10,
+  initProducerId: 22,
   addPartitions: 24,
   addOffsets: 25,
   endTxn: 26,

@@ -114,6 +114,16 @@ describe('what is wrong is named', () => {
   });
 });
 
+it('appending needs no right but that to write the topic', async () => {
+  const topic = uniquePrefix();
+  await root.ensureTopics([{ name: topic, cleanup: 'delete', retentionMs: null }]);
+  await allow([{ resourceType: ACL.topic, resourceName: topic }]);
+  const log = await openTestLog(kafka.brokers, as('duolog', 'secret'));
+  await (await log.appender()).append([{ topic, messages: [message('a')] }]);
+  expect(keysOf(await readAll(root, topic))).toEqual(['a']);
+  await log.close();
+});
+
 it('one forbidden topic among allowed ones is the reason given for them all', async () => {
   const topics = [0, 1, 2, 3, 4].map((number) => `${uniquePrefix()}.${number}`);
   await root.ensureTopics(topics.map((name) => ({ name, cleanup: 'delete', retentionMs: null })));

@@ -124,7 +124,7 @@ describe('the list of fail points', () => {
     }
     const steps = [...named].flatMap((name) =>
       name.startsWith('$')
-        ? ['source', 'stream', 'sink'].map((task) => name.replace(/^\$\{[^}]+\}(\.commit)?/, `${task}.commit`))
+        ? ['source', 'stream'].map((task) => name.replace(/^\$\{[^}]+\}(\.commit)?/, `${task}.commit`))
         : [name],
     );
     expect(steps.toSorted()).toEqual([...FAIL_POINTS].toSorted());

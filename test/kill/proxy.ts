@@ -105,26 +105,36 @@ export function loseCommitAnswers(count: number, onLost: () => void): Watch {
   };
 }
 
+const PRODUCE = 0;
 const END_TXN = 26;
 
-/** Kafka: EndTxn of transactional ids that contain the text. Requests of the client library are written one by one. */
+/** Kafka: EndTxn of transactional ids that contain the text. */
 export function loseEndTxnAnswers(transactionalId: string, count: number, onLost: () => void): Watch {
+  return loseAnswers(END_TXN, transactionalId, count, onLost);
+}
+
+/** Kafka: Produce to topics whose names contain the text. */
+export function loseProduceAnswers(topic: string, count: number, onLost: () => void): Watch {
+  return loseAnswers(PRODUCE, topic, count, onLost);
+}
+
+/** Requests of the client library are written one by one. */
+function loseAnswers(apiKey: number, text: string, count: number, onLost: () => void): Watch {
   let left = count;
   return (passage, bytes) => {
-    if (left === 0 || !containsEndTxn(bytes, transactionalId)) return;
+    if (left === 0 || !containsRequest(bytes, apiKey, text)) return;
     left--;
     passage.loseAnswer(onLost);
   };
 }
 
-/** A request is its length, api key, version, correlation id, client id, then for EndTxn the transactional id. */
-function containsEndTxn(bytes: Buffer, transactionalId: string): boolean {
+/** A request is its length, api key, version, correlation id, client id, then its own fields, the names among them. */
+function containsRequest(bytes: Buffer, apiKey: number, text: string): boolean {
   for (let at = 0; at + 14 <= bytes.length; ) {
     const length = bytes.readInt32BE(at);
     if (length <= 0) return false;
     const request = bytes.subarray(at + 4, at + 4 + length);
-    if (request.length === length && request.readInt16BE(0) === END_TXN && request.includes(transactionalId))
-      return true;
+    if (request.length === length && request.readInt16BE(0) === apiKey && request.includes(text)) return true;
     at += 4 + length;
   }
   return false;

@@ -2,6 +2,8 @@ import { DuologError } from '../../src/errors/duolog-error.js';
 import type {
   Lease,
   Log,
+  LogAppender,
+  LogMessage,
   LogProducer,
   LogReader,
   LogRecord,
@@ -9,8 +11,10 @@ import type {
   PollOptions,
   Tenure,
   TopicFinding,
+  TopicMessages,
   TopicSpec,
 } from '../../src/log/contract.js';
+import { type Pending, Topic } from './log-topic.js';
 
 /** What a process is to the broker: it can be held up, cut off or ended wherever it waits for an answer. */
 export interface Client {
@@ -27,54 +31,15 @@ export interface Client {
 /** Kafka's `delete.retention.ms`. */
 const TOMBSTONES_KEPT_MS = 24 * 3_600_000;
 
-interface Pending {
-  readonly topic: Topic;
-  readonly records: LogRecord[];
-}
-
 interface ProducerState {
   epoch: number;
   pending: Pending[];
 }
 
-class Topic {
-  /** Committed records in offset order; offsets have gaps (markers, aborted and compacted records). */
-  records: LogRecord[] = [];
-  earliest = 0;
-  end = 0;
-  readonly open = new Set<Pending>();
-
-  constructor(readonly spec: TopicSpec) {}
-
-  /** Nothing from here on may be read yet (the last stable offset). */
-  get stable(): number {
-    let stable = this.end;
-    for (const { records } of this.open) stable = Math.min(stable, records[0]!.offset);
-    return stable;
-  }
-
-  /** Index of the first record at or after the offset. */
-  indexOf(offset: number): number {
-    let low = 0;
-    let high = this.records.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.records[middle]!.offset < offset) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  verifyOffset(offset: number): void {
-    if (offset < this.earliest || offset > this.end) {
-      throw new DuologError('KAFKA_OFFSET_OUT_OF_RANGE', `${this.spec.name} has no offset ${offset}`);
-    }
-  }
-}
-
 /**
  * A Kafka in memory with what the tasks rely on: transactions with fencing by transactional id, hanging
- * transactions that hold readers back, transaction markers that take an offset, compaction, trimming and leases.
+ * transactions that hold readers back, transaction markers that take an offset, records outside of transactions that
+ * nothing takes back, compaction, trimming and leases.
  */
 export class MemoryBroker {
   private readonly topics = new Map<string, Topic>();
@@ -147,12 +112,7 @@ export class MemoryBroker {
       if (messages.length === 0) continue;
       const topic = this.topic(name);
       const open = state.pending.find((pending) => pending.topic === topic) ?? { topic, records: [] };
-      for (const { key, value, timestampMs } of messages) {
-        if (topic.spec.cleanup === 'compact' && key === null) {
-          throw new DuologError('INTERNAL', `a record without a key in compacted ${name}`);
-        }
-        open.records.push({ topic: name, offset: topic.end++, key, value, timestampMs: timestampMs ?? this.nowMs() });
-      }
+      for (const message of messages) open.records.push(this.numbered(topic, message));
       topic.open.add(open);
       if (!state.pending.includes(open)) state.pending.push(open);
     }
@@ -174,6 +134,24 @@ export class MemoryBroker {
     }
     state.pending = [];
     return offsets;
+  }
+
+  /** Outside of transactions: there for good, behind what is open in the topic. */
+  append(name: string, messages: readonly LogMessage[]): void {
+    const topic = this.topic(name);
+    for (const message of messages) {
+      const record = this.numbered(topic, message);
+      topic.records.push(record);
+      for (const observer of this.observers) observer(record);
+    }
+  }
+
+  private numbered(topic: Topic, { key, value, timestampMs }: LogMessage): LogRecord {
+    const { name, cleanup } = topic.spec;
+    if (cleanup === 'compact' && key === null) {
+      throw new DuologError('INTERNAL', `a record without a key in compacted ${name}`);
+    }
+    return { topic: name, offset: topic.end++, key, value, timestampMs: timestampMs ?? this.nowMs() };
   }
 
   private current(transactionalId: string, epoch: number): ProducerState {
@@ -240,6 +218,21 @@ class MemoryLog implements Log {
         const offsets = this.broker.end(transactionalId, epoch);
         await this.trip(`kafka ${task} committed`, 'KAFKA_COMMIT_UNKNOWN');
         return { offsets };
+      },
+      close: async () => {},
+    };
+  }
+
+  async appender(): Promise<LogAppender> {
+    await this.trip('kafka appender', 'KAFKA_UNREACHABLE');
+    return {
+      append: async (sends) => {
+        for (const { topic, messages } of inTwoRequests(sends)) {
+          // Held up here, its holder may long be another.
+          await this.trip('kafka append', 'KAFKA_UNREACHABLE');
+          this.broker.append(topic, messages);
+          await this.trip('kafka appended', 'KAFKA_UNREACHABLE');
+        }
       },
       close: async () => {},
     };
@@ -324,6 +317,15 @@ class MemoryLog implements Log {
       throw new DuologError(lost, 'the connection to the broker was lost', { cause });
     }
   }
+}
+
+/** As what is large is sent: the first part may be there without the other. */
+function inTwoRequests(sends: readonly TopicMessages[]): TopicMessages[] {
+  return sends.flatMap(({ topic, messages }) => {
+    const half = messages.length >> 1;
+    const parts = half === 0 ? [messages] : [messages.slice(0, half), messages.slice(half)];
+    return parts.map((part) => ({ topic, messages: part }));
+  });
 }
 
 class MemoryReader implements LogReader {

@@ -207,7 +207,31 @@ describe('the memory broker', () => {
     broker.create({ name: 't', cleanup: 'delete', retentionMs: null });
     const older = await broker.connect(free).producer('a');
     await broker.connect(free).producer('a');
-    await expect(older.commit({ sends: sends('late'), task: 'sink' })).rejects.toMatchObject({ code: 'KAFKA_FENCED' });
+    await expect(older.commit({ sends: sends('late'), task: 'stream' })).rejects.toMatchObject({
+      code: 'KAFKA_FENCED',
+    });
+  });
+
+  it('shows what was appended at once, and what an append that broke off had sent', async () => {
+    const broker = new MemoryBroker(() => 0);
+    broker.create({ name: 't', cleanup: 'delete', retentionMs: null });
+    const appender = await broker.connect(free).appender();
+    await appender.append(sends('one'));
+    let trips = 0;
+    const cut: Client = {
+      ...free,
+      roundTrip: async (point) => {
+        if (point === 'kafka appended' && ++trips === 1) throw new Error('cut');
+      },
+    };
+    const cutOff = await broker.connect(cut).appender();
+    await expect(cutOff.append([{ topic: 't', messages: [message('two'), message('three')] }])).rejects.toMatchObject({
+      code: 'KAFKA_UNREACHABLE',
+    });
+    await appender.append(sends('four'));
+    const reader = await broker.connect(free).reader([{ topic: 't', offset: 0 }]);
+    const polled = await reader.poll({ maxRecords: 10, maxWaitMs: 0 });
+    expect(polled.map(({ offset, value }) => `${offset} ${String(value)}`)).toEqual(['0 one', '1 two', '2 four']);
   });
 
   it('keeps the last record of each key when compacting, and refuses an offset that was trimmed', async () => {

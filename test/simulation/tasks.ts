@@ -1,6 +1,7 @@
 import { MemoryConnector } from '../../connectors/memory/connector.js';
 import { MemorySchemaRegistry } from '../../src/avro/memory-registry.js';
 import { decide } from '../../src/decision/decide.js';
+import { CheckedQuietPath } from '../support/checked-quiet-path.js';
 import { TopicNames } from '../../src/log/topics.js';
 import type { EntitySystemPlan } from '../../src/plan/plan.js';
 import { Changelog } from '../../src/state/changelog.js';
@@ -126,6 +127,7 @@ function streamFactory(world: World, context: TaskContext): () => Task {
     new StreamTask(context, {
       plan,
       decide: (state, event, _plan, share) => decide(state, event, plan, share),
+      quietPath: (options) => CheckedQuietPath.create(options, context, plan),
       changelog,
       newBirth: () => world.newBirth(),
     });

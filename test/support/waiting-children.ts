@@ -133,7 +133,13 @@ export class WaitingChildren {
     this.changelog = new Changelog({ log, topic, openBacking, registry, plan, nowMs: () => Date.now() });
     const limits = { ...TASK_LIMITS, trimEveryMs: 0 };
     const context = { log, registry, topics, prefix: 'waiting', clock: systemClock, metrics: NO_METRICS, limits };
-    this.task = new StreamTask(context, { plan, decide, changelog: this.changelog, newBirth: () => 'birth' });
+    this.task = new StreamTask(context, {
+      plan,
+      decide,
+      quietPath: null,
+      changelog: this.changelog,
+      newBirth: () => 'birth',
+    });
     this.keys = await KeyEncoder.register(this.encoders, topics.change('shop', 'invoice'));
     this.outcomes = await OutcomeEncoder.register(this.encoders, this.outcomeTopic);
     for (const entity of ['customer', 'invoice']) {

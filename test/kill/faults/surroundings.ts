@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually } from '../../support/eventually.js';
 import { type Role, ROLES } from '../duolog-process.js';
-import { loseCommitAnswers, loseEndTxnAnswers } from '../proxy.js';
+import { loseCommitAnswers, loseEndTxnAnswers, loseProduceAnswers } from '../proxy.js';
 import type { VolumeName } from '../stack.js';
 import { SYSTEMS, type SystemName } from '../world/model.js';
 import type { Fault, Faulty } from './fault.js';
@@ -109,7 +109,7 @@ export function loseCommit(system: SystemName): Fault {
 }
 
 /** The broker commits, and the task never hears of it. */
-export function loseEndTxn(role: Role): Fault {
+export function loseEndTxn(role: Exclude<Role, 'sink'>): Fault {
   return fault(`answer to EndTxn of the ${role} lost`, async (round) => {
     const proxy = round.world.stack.proxies.kafka;
     const wanted = round.random.between(1, 3);
@@ -122,6 +122,19 @@ export function loseEndTxn(role: Role): Fault {
     );
   });
 }
+
+/** The broker has the outcomes, and the sink never hears of it. */
+export const losePublished = fault('answer to published outcomes lost', async (round) => {
+  const proxy = round.world.stack.proxies.kafka;
+  const wanted = round.random.between(1, 3);
+  let lost = 0;
+  proxy.watch = loseProduceAnswers(`${round.world.prefix}.outcome.`, wanted, () => lost++);
+  return untilLost(
+    round,
+    () => lost >= wanted,
+    () => (proxy.watch = null),
+  );
+});
 
 async function untilLost(round: Faulty, done: () => boolean, end: () => void): Promise<string | null> {
   try {

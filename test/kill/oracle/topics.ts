@@ -88,6 +88,8 @@ export class ToldTopics {
   }[] = [];
   private readonly last = new Map<string, number>();
   readonly gaps: string[] = [];
+  /** Records of outcome topics among all. */
+  outcomeRecords = 0;
   /** How often commands or outcomes were trimmed before they were read. */
   missedOwn = 0;
 
@@ -98,6 +100,7 @@ export class ToldTopics {
 
   add(record: WitnessedRecord): void {
     this.records++;
+    if (record.topic.startsWith(`${this.prefix}.outcome.`)) this.outcomeRecords++;
     this.lastArrivalMs = Date.now();
     const last = this.last.get(record.topic);
     if (last !== undefined && record.offset <= last) this.gaps.push(`${record.topic} told ${record.offset} again`);
