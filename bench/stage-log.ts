@@ -1,4 +1,12 @@
-import type { Log, LogProducer, LogReader, LogRecord, LogTransaction, PollOptions } from '../src/log/contract.js';
+import type {
+  Log,
+  LogProducer,
+  LogReader,
+  LogRecord,
+  LogTransaction,
+  PollOptions,
+  TopicMessages,
+} from '../src/log/contract.js';
 
 /** A log in memory for one task alone: no broker, no network, so that what is measured is the task. */
 export class StageLog {
@@ -23,8 +31,15 @@ export class StageLog {
       commit: async (transaction) => this.commit(transaction),
       close: async () => undefined,
     };
-    const log: Pick<Log, 'producer' | 'reader' | 'readToEnd' | 'bounds' | 'clusterId' | 'offsetAt' | 'trim'> = {
+    const log: Pick<
+      Log,
+      'producer' | 'appender' | 'reader' | 'readToEnd' | 'bounds' | 'clusterId' | 'offsetAt' | 'trim'
+    > = {
       producer: async () => producer,
+      appender: async () => ({
+        append: async (sends) => void this.take(sends),
+        close: async () => undefined,
+      }),
       reader: async (start) => this.reader(start),
       readToEnd: async (topic, offset, onRecords) => {
         const records = this.from(topic, offset);
@@ -42,8 +57,14 @@ export class StageLog {
   private readonly ends = new Map<string, number>();
 
   private async commit(transaction: LogTransaction): Promise<{ readonly offsets: ReadonlyMap<string, number> }> {
+    const offsets = this.take(transaction.sends);
+    this.onCommit(transaction);
+    return { offsets };
+  }
+
+  private take(sends: readonly TopicMessages[]): Map<string, number> {
     const offsets = new Map<string, number>();
-    for (const { topic, messages } of transaction.sends) {
+    for (const { topic, messages } of sends) {
       this.messages += messages.length;
       for (const { key, value } of messages) this.bytes += (key?.length ?? 0) + (value?.length ?? 0);
       const end = (this.ends.get(topic) ?? 0) + messages.length;
@@ -51,8 +72,7 @@ export class StageLog {
       offsets.set(topic, end);
       if (!this.dropped(topic)) for (const { key, value } of messages) this.append(topic, key, value);
     }
-    this.onCommit(transaction);
-    return { offsets };
+    return offsets;
   }
 
   private reader(start: readonly { readonly topic: string; readonly offset: number }[]): LogReader {

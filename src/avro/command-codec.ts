@@ -9,7 +9,7 @@ import {
   type OutcomeRecord,
 } from './assignments.js';
 import type { Decoded, Encoder, Encoders } from './codec.js';
-import { schemaFile, withDefinitions } from './schema.js';
+import { type AvroRecord, schemaFile, withDefinitions } from './schema.js';
 
 /** The envelope of `schemas/command.avsc`. */
 interface CommandRecord {
@@ -25,12 +25,19 @@ interface CommandRecord {
   readonly again: boolean;
 }
 
+export function commandSchema(): AvroRecord {
+  return withDefinitions(schemaFile('command'), [schemaFile('assignment')]);
+}
+
+export function outcomeSchema(): AvroRecord {
+  return withDefinitions(schemaFile('outcome'), [schemaFile('assignment')]);
+}
+
 export class CommandEncoder {
   private constructor(private readonly encoder: Encoder<CommandRecord>) {}
 
   static async register(encoders: Encoders, topic: string): Promise<CommandEncoder> {
-    const schema = withDefinitions(schemaFile('command'), [schemaFile('assignment')]);
-    return new CommandEncoder(await encoders.register<CommandRecord>(topic, 'value', schema));
+    return new CommandEncoder(await encoders.register<CommandRecord>(topic, 'value', commandSchema()));
   }
 
   get schemaId(): number {
@@ -78,8 +85,11 @@ export class OutcomeEncoder {
   private constructor(private readonly encoder: Encoder<OutcomeRecord>) {}
 
   static async register(encoders: Encoders, topic: string): Promise<OutcomeEncoder> {
-    const schema = withDefinitions(schemaFile('outcome'), [schemaFile('assignment')]);
-    return new OutcomeEncoder(await encoders.register<OutcomeRecord>(topic, 'value', schema));
+    return new OutcomeEncoder(await encoders.register<OutcomeRecord>(topic, 'value', outcomeSchema()));
+  }
+
+  get schemaId(): number {
+    return this.encoder.id;
   }
 
   encode(outcome: Outcome): Buffer {

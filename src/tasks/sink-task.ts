@@ -1,5 +1,4 @@
-import { Decoder, Encoders } from '../avro/codec.js';
-import { commandOf, OutcomeEncoder } from '../avro/command-codec.js';
+import { Encoders } from '../avro/codec.js';
 import { KeyEncoder } from '../avro/progress-codec.js';
 import type { Command, OpenedSink, Outcome, Sink, SinkProgress } from '../connector/contract.js';
 import { DuologError } from '../errors/duolog-error.js';
@@ -7,6 +6,8 @@ import { failPoint } from '../failpoints.js';
 import type { LogAppender, LogReader, TopicMessages } from '../log/contract.js';
 import type { EntitySystemPlan } from '../plan/plan.js';
 import { CommandQueue } from './command-queue.js';
+import { CommandReader } from './command-reader.js';
+import { OutcomeWriter } from './outcome-writer.js';
 import { BirthReader } from './read-last.js';
 import { makesGood, RequestReader } from './resync/requests.js';
 import type { Task, TaskContext } from './task.js';
@@ -43,13 +44,13 @@ const MOST_PENDING_BYTES = 32 << 20;
  */
 export class SinkTask implements Task {
   private readonly topic: string;
-  private readonly decoder: Decoder;
+  private readonly commands: CommandReader;
   private readonly births: BirthReader;
   private readonly uncaptured: ReadonlySet<string>;
   private appender: LogAppender | null = null;
   private sink: Sink | null = null;
   private reader: LogReader | null = null;
-  private outcomes: { topic: string; keys: KeyEncoder; values: OutcomeEncoder } | null = null;
+  private outcomes: { topic: string; keys: KeyEncoder; values: OutcomeWriter } | null = null;
   /** Null until the target is taken over. */
   private queue: CommandQueue | null = null;
   private birth = '';
@@ -63,7 +64,7 @@ export class SinkTask implements Task {
   ) {
     const { sync, system, entities } = options;
     this.topic = context.topics.command(sync, system);
-    this.decoder = new Decoder(context.registry);
+    this.commands = new CommandReader(context.registry);
     this.births = new BirthReader(context, sync);
     this.uncaptured = new Set(entities.filter(({ captured }) => !captured).map(({ entity }) => entity));
   }
@@ -141,9 +142,9 @@ export class SinkTask implements Task {
     }
     const maxRecords = Math.min(batchRecords, pendingCommands - queue.size);
     const records = await this.reader!.poll({ maxRecords, maxWaitMs: ready ? 0 : pauseMs });
-    await this.decoder.prepare(records.map(({ value }) => value));
+    await this.commands.prepare(records.map(({ value }) => value));
     for (const { offset, value } of records) {
-      const command = value === null ? null : commandOf(this.decoder.decode(value));
+      const command = value === null ? null : this.commands.read(value);
       if (command === null || (await this.isOfAnotherState(command))) queue.pass(offset);
       else queue.add(offset, command, value?.length ?? 0);
     }
@@ -164,7 +165,7 @@ export class SinkTask implements Task {
     const told = outcomes.filter(({ entity }) => this.uncaptured.has(entity));
     if (told.length === 0 || this.outcomes === null) return;
     const { topic, keys, values } = this.outcomes;
-    const messages = told.map((outcome) => ({ key: keys.encode(outcome.link), value: values.encode(outcome) }));
+    const messages = told.map((outcome) => ({ key: keys.encode(outcome.link), value: values.write(outcome) }));
     const sends: TopicMessages[] = [{ topic, messages }];
     failPoint('sink.publish.before');
     await this.appender!.append(sends);
@@ -179,7 +180,7 @@ export class SinkTask implements Task {
     this.outcomes = {
       topic,
       keys: await KeyEncoder.register(encoders, topic),
-      values: await OutcomeEncoder.register(encoders, topic),
+      values: await OutcomeWriter.register(encoders, topic),
     };
   }
 

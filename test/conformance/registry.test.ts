@@ -3,6 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Encoders } from '../../src/avro/codec.js';
 import { ChangeEncoder } from '../../src/avro/change-codec.js';
+import { CommandEncoder, commandSchema } from '../../src/avro/command-codec.js';
+import { layoutOf } from '../../src/avro/layout.js';
 import { HttpSchemaRegistry } from '../../src/avro/registry.js';
 import { KeyEncoder } from '../../src/avro/progress-codec.js';
 import type { ColumnType, TableShape } from '../../src/model/table.js';
@@ -45,6 +47,13 @@ describe('schemas of a change topic', () => {
       const ids = await Promise.all(processes.map((each) => each.register(`${prefix}.${round}`, 'value', schema)));
       expect(new Set(ids).size).toBe(1);
     }
+  });
+
+  it('come back as they were given, as far as messages are read by them', async () => {
+    const registering = new Encoders(new HttpSchemaRegistry({ url }));
+    const { schemaId } = await CommandEncoder.register(registering, `${uniquePrefix()}.command.customers.crm`);
+    const stored = await new HttpSchemaRegistry({ url }).schema(schemaId);
+    expect(layoutOf(stored)).toBe(layoutOf(commandSchema()));
   });
 
   it('may gain and lose columns', async () => {
