@@ -37,9 +37,12 @@ export function clockText(micros: number): string {
   const seconds = Math.floor(micros / 1_000_000);
   const fraction = micros - seconds * 1_000_000;
   const text = `${twoDigits(Math.floor(seconds / 3600))}:${twoDigits(Math.floor(seconds / 60) % 60)}:${twoDigits(seconds % 60)}`;
-  return fraction === 0 ? text : `${text}.${String(fraction).padStart(6, '0')}`;
+  // A leading one keeps the zeros.
+  return fraction === 0 ? text : `${text}.${String(1_000_000 + fraction).slice(1)}`;
 }
 
+const TWO_DIGITS: readonly string[] = Array.from({ length: 100 }, (_, part) => String(part).padStart(2, '0'));
+
 export function twoDigits(part: number): string {
-  return part < 10 ? `0${part}` : String(part);
+  return TWO_DIGITS[part] ?? String(part);
 }

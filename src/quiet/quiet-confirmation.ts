@@ -130,19 +130,25 @@ export class QuietConfirmation {
   /** The insert wrote every mapped column, no other record has its match values, and none waits for its outcome (rule 4). */
   private isAloneAndWhole(entity: QuietEntity, system: QuietSystem, linkKey: string): boolean {
     const { image, index } = entity;
-    const { member, columns } = system;
+    const { member, columns, constants } = system;
     const { command } = member;
     if (member.hasSeen || member.keyStart !== 0 || member.agreed > 0 || index.plan.children.length > 0) return false;
     if (!entity.systems.some((other) => other !== system && other.member.isThere && other.member.hasSeen)) return false;
     const { assigned, reader } = this;
     assigned.begin(image.buf, command.setStart);
-    if (command.sets !== columns.length || assigned.long() !== columns.length) return false;
+    if (command.sets !== constants.length + columns.length || assigned.long() !== command.sets) return false;
+    for (const { column, value } of constants) {
+      if (assigned.text() !== column || ASSIGNED.read(assigned) !== value) return false;
+    }
     for (const { mapped, field } of columns) {
       if (assigned.text() !== mapped.column || ASSIGNED.read(assigned) !== this.canonical(image, field)) return false;
     }
     reader.begin(image.buf, command.idStart);
     if (this.state.indexed(entry.awaiting(reader.text()), ONE).length > 0) return false;
-    return this.isAlone(entity, linkKey, command.matchStart) && this.isAlone(entity, linkKey, image.matchStart);
+    if (!this.isAlone(entity, linkKey, command.matchStart)) return false;
+    const { matchStart, matchEnd } = command;
+    const isSame = sameBytes(image.buf, image.matchStart, image.matchEnd, image.buf, matchStart, matchEnd);
+    return isSame || this.isAlone(entity, linkKey, image.matchStart);
   }
 
   private isAlone({ name, image }: QuietEntity, linkKey: string, matchStart: number): boolean {
@@ -221,16 +227,18 @@ function isOperation({ buf }: LinkImage, { member }: QuietSystem, operation: Buf
  * not known.
  */
 function writeRow(to: QuietWriter, buf: Buffer, system: QuietSystem, own: ChangeImage | null): void {
-  const { isMapped, member, unmapped } = system;
+  const { constants, isMapped, member, untold } = system;
   to.byte(2);
   for (let place = 0; place < isMapped.length; place++) {
-    if (isMapped[place] || (own === null && !member.hasSeen)) to.byte(0);
-    else if (own === null) to.copy(buf, member.seen[place]!, member.seen[place + 1]!);
+    if (isMapped[place]) to.byte(0);
+    else if (own === null && !member.hasSeen) {
+      member.row.forms[place]!.write(to, constants.find((one) => one.place === place)?.value ?? null);
+    } else if (own === null) to.copy(buf, member.seen[place]!, member.seen[place + 1]!);
     else to.copy(own.buf, own.after[place]!, own.after[place + 1]!);
   }
   if (own !== null) to.byte(0);
   else if (member.hasSeen) to.copy(buf, member.missingStart, member.missingEnd);
-  else to.piece(unmapped);
+  else to.piece(untold);
   to.byte(2);
   to.byte(0);
 }

@@ -2,6 +2,7 @@ import type { AvroField } from '../avro/schema.js';
 import { entry } from '../decision/entries.js';
 import type { EntityIndex, MappedColumn, PlanIndex, SystemIndex } from '../decision/plan-index.js';
 import type { SyncRecord } from '../decision/state.js';
+import type { Value } from '../model/value.js';
 import { stateSchema } from '../state/state-schema.js';
 import { LinkImage, type MemberImage } from './link-image.js';
 import type { RowLayout } from './row-layout.js';
@@ -24,6 +25,12 @@ export interface QuietColumn {
   readonly fillsItself: boolean;
 }
 
+export interface QuietConstant {
+  readonly column: string;
+  readonly place: number;
+  readonly value: Value;
+}
+
 /** An entity's place in a system, arranged for the quiet path. */
 export interface QuietSystem {
   readonly index: SystemIndex;
@@ -37,8 +44,10 @@ export interface QuietSystem {
   readonly byField: readonly (QuietColumn | null)[];
   /** By the place in the row, whether the column is mapped. */
   readonly isMapped: readonly boolean[];
-  /** As the state lists them where nobody has told the columns that are not mapped: of a target that is not captured. */
-  readonly unmapped: Buffer;
+  /** Constants of an insert, none of them mapped, and the places of their columns in the row. */
+  readonly constants: readonly QuietConstant[];
+  /** As the state lists the columns of which nobody tells: neither mapped nor constants of an insert. */
+  readonly untold: Buffer;
 }
 
 /** An entity all of whose changes the quiet path may look at. */
@@ -65,11 +74,16 @@ export function quietEntities(index: PlanIndex, stateSchemaId: number): Readonly
     const entity = index.entities.get(field.column!)!;
     const { systems } = entity;
     if (entity.references.length > 0) continue;
-    if ([...systems.values()].some((system) => system.plan.softDelete !== null)) continue;
+    if ([...systems.values()].some((system) => system.plan.softDelete !== null || mapsConstant(system))) continue;
     const image = new LinkImage(field, place, fields.length, stateSchemaId);
     found.set(entity.name, quietEntity(entity, image, plan.systems, field));
   }
   return found;
+}
+
+/** A column has a constant on insert, and a field's value from then on. */
+function mapsConstant({ plan, columns }: SystemIndex): boolean {
+  return columns.some(({ column }) => column in plan.insertSet);
 }
 
 function quietEntity(index: EntityIndex, image: LinkImage, numbers: readonly string[], field: AvroField): QuietEntity {
@@ -80,7 +94,10 @@ function quietEntity(index: EntityIndex, image: LinkImage, numbers: readonly str
     const columns = system.columns.map((mapped) => quietColumn(index, system, mapped, image, member.row, groups));
     const isMapped = member.row.names.map((name) => columns.some(({ mapped }) => mapped.column === name));
     const byField = image.canonical.names.map((_, at) => columns.find((column) => column.field === at) ?? null);
-    const unmapped = member.row.names.filter((_, at) => !isMapped[at]);
+    const constants = Object.entries(system.plan.insertSet).map(
+      ([column, value]): QuietConstant => ({ column, value, place: member.row.names.indexOf(column) }),
+    );
+    const untold = member.row.names.filter((name, at) => !isMapped[at] && !(name in system.plan.insertSet));
     return {
       index: system,
       name: system.system,
@@ -89,7 +106,8 @@ function quietEntity(index: EntityIndex, image: LinkImage, numbers: readonly str
       columns,
       byField,
       isMapped,
-      unmapped: textList(unmapped),
+      constants,
+      untold: textList(untold),
     };
   });
   const open = new WeakMap<object, boolean>();
@@ -165,10 +183,10 @@ export function isShared(system: QuietSystem, buf: Buffer): boolean {
 }
 
 /** What is not known of the member's row is not mapped: of a target that is not captured. */
-export function knowsMapped(buf: Buffer, { member, unmapped, index }: QuietSystem): boolean {
+export function knowsMapped(buf: Buffer, { member, untold, index }: QuietSystem): boolean {
   const { missingStart, missingEnd } = member;
   if (missingEnd - missingStart === 1) return true;
-  return !index.plan.captured && buf.compare(unmapped, 0, unmapped.length, missingStart, missingEnd) === 0;
+  return !index.plan.captured && buf.compare(untold, 0, untold.length, missingStart, missingEnd) === 0;
 }
 
 function textList(texts: readonly string[]): Buffer {

@@ -121,8 +121,7 @@ export class QuietInsert {
     for (const system of entity.systems) {
       const { plan } = system.index;
       if (system === source || !plan.written) continue;
-      if (Object.keys(plan.insertSet).length > 0) return null;
-      const set: [string, Value][] = [];
+      const set: [string, Value][] = system.constants.map(({ column, value }) => [column, value]);
       for (const { mapped, field, fillsItself } of system.columns) {
         if (!mapped.write) continue;
         const value = values[field]!;

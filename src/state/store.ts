@@ -25,8 +25,8 @@ export interface StoreLimits {
 
 /** More between two writings costs memory (8,000 records: 300 MB on a backlog) and saves no time that can be measured. */
 export const STORE_LIMITS: StoreLimits = {
-  flushTransactions: 20,
-  flushRecords: 1000,
+  flushTransactions: 50,
+  flushRecords: 8000,
   flushBytes: 16 << 20,
   cachedRecords: 4000,
   cachedBytes: 32 << 20,

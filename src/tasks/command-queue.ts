@@ -9,8 +9,11 @@ export interface RowPlace {
 }
 
 interface Pending extends QueuedCommand {
-  /** The physical rows it is about: one whose key it changes is two, a new one with a key of the database's is none yet. */
-  readonly rows: readonly string[];
+  /** Where the physical rows stand that it is about. */
+  readonly table: string;
+  /** Their keys: none for a new one with a key of the database's, two where it changes the key. */
+  readonly key: string | null;
+  readonly movedTo: string | null;
   /** Size of its message. */
   readonly bytes: number;
   attempts: number;
@@ -32,6 +35,7 @@ export class CommandQueue {
   private next: number;
   private readonly skip: Set<number>;
   private pendingBytes = 0;
+  private deferredCount = 0;
 
   constructor(
     progress: SinkProgress,
@@ -60,9 +64,7 @@ export class CommandQueue {
   }
 
   get deferred(): number {
-    let count = 0;
-    for (const { attempts } of this.pending.values()) if (attempts > 0) count++;
-    return count;
+    return this.deferredCount;
   }
 
   /** When the oldest command was made, in microseconds; null when none waits. */
@@ -76,8 +78,11 @@ export class CommandQueue {
     this.next = offset + 1;
     if (this.skip.delete(offset)) return;
     if (command.again === true && this.isWaiting(command.id)) return;
-    const rows = rowsOf(command, this.placeOf(command.entity));
-    this.pending.set(offset, { offset, command, rows, bytes, attempts: 0, notBeforeMs: 0 });
+    const { key } = command;
+    const place = this.placeOf(command.entity);
+    const movedTo = keyAfter(command, place);
+    const { table } = place;
+    this.pending.set(offset, { offset, command, table, key, movedTo, bytes, attempts: 0, notBeforeMs: 0 });
     this.pendingBytes += bytes;
   }
 
@@ -94,13 +99,14 @@ export class CommandQueue {
   /** What may be applied now: of at most so many bytes, but at least one. */
   batch(nowMs: number, limit: number, maxBytes = Number.POSITIVE_INFINITY): QueuedCommand[] {
     const batch: QueuedCommand[] = [];
-    const taken = new Set<string>();
+    const taken = new Map<string, Set<string>>();
     let bytes = 0;
     for (const waiting of this.pending.values()) {
       if (batch.length >= limit || bytes >= maxBytes) break;
-      const isFree = !waiting.rows.some((row) => taken.has(row));
+      let keys = taken.get(waiting.table);
+      if (keys === undefined) taken.set(waiting.table, (keys = new Set()));
       // Also those of one that has to wait: what comes later must not overtake it.
-      for (const row of waiting.rows) taken.add(row);
+      const isFree = takes(keys, waiting);
       if (!isFree || waiting.notBeforeMs > nowMs) continue;
       if (batch.length > 0 && bytes + waiting.bytes > maxBytes) break;
       batch.push(waiting);
@@ -128,7 +134,10 @@ export class CommandQueue {
   settle(answered: readonly number[], deferred: readonly number[], nowMs: number): SinkProgress {
     const progress = this.progressAfter(answered);
     for (const offset of answered) {
-      this.pendingBytes -= this.pending.get(offset)?.bytes ?? 0;
+      const waiting = this.pending.get(offset);
+      if (waiting === undefined) continue;
+      this.pendingBytes -= waiting.bytes;
+      if (waiting.attempts > 0) this.deferredCount--;
       this.pending.delete(offset);
     }
     this.answered = [...progress.answered];
@@ -136,13 +145,14 @@ export class CommandQueue {
       const waiting = this.pending.get(offset);
       if (waiting === undefined) continue;
       waiting.notBeforeMs = nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(waiting.attempts, 10));
-      waiting.attempts++;
+      if (waiting.attempts++ === 0) this.deferredCount++;
     }
     return progress;
   }
 
   /** Until the first deferred command may go again; null when none waits. */
   pauseMs(nowMs: number): number | null {
+    if (this.deferredCount === 0) return null;
     let soonest: number | null = null;
     for (const { attempts, notBeforeMs } of this.pending.values()) {
       if (attempts === 0) continue;
@@ -153,12 +163,19 @@ export class CommandQueue {
   }
 }
 
-/** Under the key that it has, and under the one that the command gives it. */
-function rowsOf({ key, operation, set }: Command, place: RowPlace): readonly string[] {
-  if (key === null) return [];
-  const row = `${place.table}/${key}`;
-  if (operation !== 'update' || !place.key.some((column) => column in set)) return [row];
+/** True if none of its rows was taken yet; they are from now on. */
+function takes(keys: Set<string>, { key, movedTo }: Pending): boolean {
+  if (key === null) return true;
+  const isFree = !keys.has(key) && (movedTo === null || !keys.has(movedTo));
+  keys.add(key);
+  if (movedTo !== null) keys.add(movedTo);
+  return isFree;
+}
+
+/** The key that an update gives its row; null where it leaves it. */
+function keyAfter({ key, operation, set }: Command, place: RowPlace): string | null {
+  if (key === null || operation !== 'update' || !place.key.some((column) => column in set)) return null;
   const parts = recordKeyParts(key);
   const moved = Object.fromEntries(place.key.map((column, at) => [column, set[column] ?? parts[at] ?? null]));
-  return [row, `${place.table}/${recordKey(moved, place.key)}`];
+  return recordKey(moved, place.key);
 }

@@ -125,7 +125,7 @@ export class DuologMetrics {
       behind: (of, sinceMicros) => this.lag.behind(labels, of, sinceMicros),
       inFlight: (commands) => this.inFlight.set({ sync, system }, commands),
       deferred: (commands) => this.deferred.set({ sync, system }, commands),
-      outcome: (status) => this.outcomes.inc({ sync, system, status }),
+      outcomes: (status, count) => this.outcomes.inc({ sync, system, status }, count),
       decision: (entity, decision) => this.decisions.inc({ sync, entity, decision }),
     };
   }

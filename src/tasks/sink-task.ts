@@ -1,6 +1,6 @@
 import { Encoders } from '../avro/codec.js';
 import { KeyEncoder } from '../avro/progress-codec.js';
-import type { Command, OpenedSink, Outcome, Sink, SinkProgress } from '../connector/contract.js';
+import type { OpenedSink, Outcome, Sink, SinkProgress } from '../connector/contract.js';
 import { DuologError } from '../errors/duolog-error.js';
 import { failPoint } from '../failpoints.js';
 import type { LogAppender, LogReader, TopicMessages } from '../log/contract.js';
@@ -91,7 +91,7 @@ export class SinkTask implements Task {
     const { lowest } = queue.settle(answered, deferred, clock.nowMs());
     // A batch that is deferred as a whole stores nothing.
     if (answered.length > 0) this.storedLowest = lowest;
-    for (const { outcome } of outcomes) this.context.metrics.outcome(outcome.status);
+    this.count(outcomes);
     this.measure(queue, { records: batch.length, outcomes, startedMs });
     await this.trim();
     return answered.length > 0;
@@ -145,17 +145,18 @@ export class SinkTask implements Task {
     await this.commands.prepare(records.map(({ value }) => value));
     for (const { offset, value } of records) {
       const command = value === null ? null : this.commands.read(value);
-      if (command === null || (await this.isOfAnotherState(command))) queue.pass(offset);
+      const isOurs = command?.id.startsWith(this.birth) === true;
+      if (command === null || (!isOurs && (await this.isReplaced()))) queue.pass(offset);
       else queue.add(offset, command, value?.length ?? 0);
     }
   }
 
   /**
-   * A state that was made anew gives its commands new ids; those of the old one mean nothing any more.
+   * A command of another state is met. One that was made anew gives its commands new ids; those of the old one mean
+   * nothing any more.
    * @throws DuologError STATE_REPLACED: this task works for the old one.
    */
-  private async isOfAnotherState(command: Command): Promise<boolean> {
-    if (command.id.startsWith(this.birth)) return false;
+  private async isReplaced(): Promise<boolean> {
     if ((await this.births.read()) === this.birth) return true;
     throw new DuologError('STATE_REPLACED', `The state of ${this.options.sync} has been made anew.`);
   }
@@ -226,6 +227,12 @@ export class SinkTask implements Task {
     this.lastTrimMs = clock.nowMs();
     failPoint('sink.trim.before');
     await log.trim(this.topic, this.storedLowest);
+  }
+
+  private count(outcomes: Done['outcomes']): void {
+    const counts = new Map<Outcome['status'], number>();
+    for (const { outcome } of outcomes) counts.set(outcome.status, (counts.get(outcome.status) ?? 0) + 1);
+    for (const [status, count] of counts) this.context.metrics.outcomes(status, count);
   }
 
   private measure(queue: CommandQueue, done: Done | null): void {

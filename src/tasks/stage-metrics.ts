@@ -21,7 +21,7 @@ export interface StageMetrics {
   inFlight(commands: number): void;
   /** Commands whose row somebody else has locked. */
   deferred(commands: number): void;
-  outcome(status: Outcome['status']): void;
+  outcomes(status: Outcome['status'], count: number): void;
   decision(entity: string, kind: DecisionOutput['decision']): void;
 }
 
@@ -30,6 +30,6 @@ export const NO_METRICS: StageMetrics = {
   behind: () => undefined,
   inFlight: () => undefined,
   deferred: () => undefined,
-  outcome: () => undefined,
+  outcomes: () => undefined,
   decision: () => undefined,
 };
