@@ -18,9 +18,10 @@ import { StageLog } from './stage-log.js';
  * The sink task alone, with a log in memory and a real database that nobody captures: commands from their messages,
  * written, and their outcomes as messages. Six updates, three inserts and one delete in turn, as on the backlog.
  *
- *   node --expose-gc dist/bench/bench/sink-task.js [commands]
+ *   node --expose-gc dist/bench/bench/sink-task.js [commands] [commands a batch]
  */
 const commands = Number(process.argv[2] ?? 150_000);
+const batchRecords = Number(process.argv[3] ?? TASK_LIMITS.batchRecords);
 const stock = Math.ceil(commands * 0.7);
 const topics = new TopicNames('bench');
 const topic = topics.command('bench', 'target');
@@ -50,7 +51,7 @@ async function main(url: string): Promise<void> {
     prefix: 'bench',
     clock: systemClock,
     metrics: NO_METRICS,
-    limits: { ...TASK_LIMITS, trimEveryMs: 1e9 },
+    limits: { ...TASK_LIMITS, batchRecords, trimEveryMs: 1e9 },
   };
   const identity = { system: 'target', sync: 'bench' };
   const task = new SinkTask(context, {

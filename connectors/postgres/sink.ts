@@ -332,14 +332,16 @@ class BatchWork {
 
 /** A multi-row statement would write one of two commands for a row and report both (I9). */
 function assertOneCommandPerRow(batch: readonly QueuedCommand[], tables: ReadonlyMap<string, TargetTable>): void {
-  const rows = new Set<string>();
+  const keysOf = new Map<string, Set<string>>();
   for (const { command } of batch) {
     const table = tables.get(command.entity);
     if (table === undefined)
       throw new DuologError('INTERNAL', `a command for ${command.entity}, which is not written to`);
     if (command.key === null) continue;
-    const row = `${table.sql} ${command.key}`;
-    if (rows.has(row)) throw new DuologError('INTERNAL', `two commands for one row of ${table.plan.table} in a batch`);
-    rows.add(row);
+    let keys = keysOf.get(table.sql);
+    if (keys === undefined) keysOf.set(table.sql, (keys = new Set()));
+    if (keys.has(command.key))
+      throw new DuologError('INTERNAL', `two commands for one row of ${table.plan.table} in a batch`);
+    keys.add(command.key);
   }
 }

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import pg from 'pg';
 import { CONNECT_TIMEOUT_MS, destroyClient, type PostgresConnection } from '../connection.js';
 
@@ -24,6 +25,8 @@ const STATEMENT_TIMEOUT_MS = 60_000;
 /** A server that answers nothing at all for this long is gone. */
 const ANSWER_TIMEOUT_MS = 90_000;
 const MAX_PREPARED_STATEMENTS = 300;
+/** So much leaves at once, for the server to begin with. */
+const GATHERED_BYTES = 16 * 1024;
 
 /** The forms in which values are read and written do not depend on the server's settings. */
 const SETTINGS = [
@@ -91,6 +94,7 @@ export class Session {
 
   async query(statement: Statement): Promise<Answer> {
     const name = statement.prepared ? this.nameOf(statement.text) : undefined;
+    this.gather();
     try {
       const result = await this.client.query<(string | null)[]>({
         text: statement.text,
@@ -116,6 +120,18 @@ export class Session {
   destroy(): void {
     this.lostBecause ??= new Error('the connection was closed');
     destroyClient(this.client);
+  }
+
+  /** Statements that are sent in one go leave in one piece: a write for each costs more than a small statement itself. */
+  private gather(): void {
+    const { stream } = (this.client as unknown as { readonly connection: { readonly stream: Socket } }).connection;
+    if (stream.writableCorked === 0) {
+      stream.cork();
+      process.nextTick(() => stream.uncork());
+    } else if (stream.writableLength >= GATHERED_BYTES) {
+      stream.uncork();
+      stream.cork();
+    }
   }
 
   private nameOf(text: string): string | undefined {

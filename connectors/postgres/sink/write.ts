@@ -159,7 +159,10 @@ function takeKeys({ form, commands }: CommandGroup, answer: Answer, answers: Ans
 
 /** The record's key after the write: a command may set key columns itself. */
 function writtenKey({ plan, key }: TargetTable, { command }: QueuedCommand): string {
-  if (command.key !== null && !key.some(({ name }) => name in command.set)) return command.key;
+  let given = 0;
+  for (const { name } of key) if (name in command.set) given++;
+  if (command.key !== null && given === 0) return command.key;
+  if (given === key.length) return recordKey(command.set, plan.shape.key);
   const parts = command.key === null ? [] : recordKeyParts(command.key);
   const row: Record<string, Value> = {};
   for (const [place, { name }] of key.entries()) row[name] = command.set[name] ?? parts[place] ?? null;
