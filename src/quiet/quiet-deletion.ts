@@ -1,7 +1,6 @@
 import { MAX_FORMER_KEYS, withKey } from '../decision/canonical.js';
 import { dayOf, entry } from '../decision/entries.js';
 import type { StateRecord, SyncRecord } from '../decision/state.js';
-import type { Value } from '../model/value.js';
 import { BinaryReader } from '../state/binary/bytes.js';
 import type { ByteState } from '../state/contract.js';
 import type { ChangeImage } from './change-image.js';
@@ -277,7 +276,7 @@ export class QuietDeletion {
       else if (column.sameForm) to.copy(buf, fields[column.field]!, fields[column.field + 1]!);
       else {
         this.reader.begin(buf, fields[column.field]!);
-        member.row.forms[place]!.write(to, canonical.forms[column.field]!.read(this.reader) as Value);
+        member.row.forms[place]!.write(to, canonical.forms[column.field]!.read(this.reader));
       }
     }
     to.copy(buf, member.missingStart, member.missingEnd);

@@ -162,7 +162,7 @@ export class QuietInsert {
       for (let field = 0; field < fieldTexts.length; field++) {
         const { place, sameForm } = system.byField[field]!;
         if (sameForm) to.copy(change.buf, change.after[place]!, change.after[place + 1]!);
-        else canonical.forms[field]!.write(to, values[field]!);
+        else canonical.forms[field]!.write(to, values[field]);
       }
       to.byte(0);
       for (let group = 0; group < image.setters.length - 1; group++) {

@@ -144,7 +144,12 @@ export class StateStore<T> implements ByteState<T> {
     if (this.largeBytes.size > 0) this.touched += this.largeBytes.get(key) ?? 0;
     const layered = this.layered(key);
     if (layered !== undefined) return this.bytesOf(layered) ?? undefined;
-    return this.backing.get(key);
+    const bytes = this.backing.get(key);
+    if (bytes !== undefined && bytes.length >= LARGE_BYTES && !this.largeBytes.has(key)) {
+      this.touched += bytes.length;
+      this.noteLarge(key, bytes.length);
+    }
+    return bytes;
   }
 
   putBytes(key: string, bytes: Buffer, gone: readonly string[], come: readonly string[]): void {
