@@ -1,6 +1,7 @@
 import { HEADER_BYTES } from '../avro/codec.js';
-import type { AvroField, AvroRecord, AvroSchema } from '../avro/schema.js';
+import type { AvroField } from '../avro/schema.js';
 import type { BinaryWriter } from '../state/binary/bytes.js';
+import { fieldOf, recordOf } from '../state/binary/link-form.js';
 import { RowLayout } from './row-layout.js';
 import { avroText, Skimmer } from './skimmer.js';
 
@@ -327,13 +328,4 @@ function skipAssignments(from: Skimmer): number {
   // In several blocks: not written by us.
   if (count < 0 || !from.isZero()) from.pos = Number.NaN;
   return count;
-}
-
-/** The record in a union with null. */
-function recordOf(type: AvroSchema): AvroRecord {
-  return (type as readonly AvroSchema[])[1] as AvroRecord;
-}
-
-function fieldOf(record: AvroRecord, name: string): AvroRecord {
-  return record.fields.find((field) => field.name === name)!.type as AvroRecord;
 }

@@ -1,30 +1,8 @@
+import { BinaryReader } from '../state/binary/bytes.js';
 import { skipLength } from './row-layout.js';
 
 /** Goes over a message's bytes without making values of them. Beyond their end everything is NaN, which no comparison passes. */
-export class Skimmer {
-  buf: Buffer = Buffer.alloc(0);
-  pos = 0;
-
-  begin(buf: Buffer, pos: number): void {
-    this.buf = buf;
-    this.pos = pos;
-  }
-
-  /** A long that a number holds exactly. */
-  long(): number {
-    const { buf } = this;
-    let byte = buf[this.pos++]!;
-    if (byte < 0x80) return (byte >>> 1) ^ -(byte & 1);
-    let raw = byte & 0x7f;
-    let factor = 128;
-    do {
-      byte = buf[this.pos++]!;
-      raw += (byte & 0x7f) * factor;
-      factor *= 128;
-    } while (byte >= 0x80);
-    return raw % 2 === 0 ? raw / 2 : -(raw + 1) / 2;
-  }
-
+export class Skimmer extends BinaryReader {
   /** An empty array or map, null, false, 0: one byte. */
   isZero(): boolean {
     return this.buf[this.pos++] === 0;

@@ -281,10 +281,11 @@ function readCounts(from: BinaryReader): Record<string, number> {
 }
 
 /** The record in a union with null. */
-function recordOf(type: AvroSchema): AvroRecord {
+export function recordOf(type: AvroSchema): AvroRecord {
   return (type as readonly AvroSchema[])[1] as AvroRecord;
 }
 
-function fieldOf(record: AvroRecord, name: string): AvroRecord {
+/** The record that a field of a record is. */
+export function fieldOf(record: AvroRecord, name: string): AvroRecord {
   return record.fields.find((field) => field.name === name)!.type as AvroRecord;
 }
