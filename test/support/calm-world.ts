@@ -40,13 +40,19 @@ export const CALM_COLUMNS: Readonly<Record<string, ColumnType>> = {
   shape: { kind: 'json' },
 };
 
+/** Characters of a name in the books. */
+export const SHORT_NAME = 20;
+
 const FIELDS = `{ id: integer, name: "string?", amount: "decimal(12,2)?", count: "integer?", large: "integer?",
           ratio: "float?", open: "boolean?", day: "date?", time: "timestamp?", token: "uuid?", data: "bytes?", shape: "json?" }`;
 
 function configuration(captured: boolean): string {
-  const map = `{ ${Object.keys(CALM_COLUMNS)
-    .map((name) => `${name}: ${name}`)
-    .join(', ')} }`;
+  const map = (own: Readonly<Record<string, string>>) =>
+    `{ ${Object.keys(CALM_COLUMNS)
+      .map((name) => `${name}: ${own[name] ?? name}`)
+      .join(', ')} }`;
+  // What does not fit is cut, so that the two sides show a long name each in its own way.
+  const shortened = { name: '{ column: name, tooLong: truncate }' };
   return `
 prefix: calm
 kafka: { brokers: "x:1", schemaRegistry: "http://x" }
@@ -62,8 +68,8 @@ syncs:
         match: [{ on: [id], normalise: [] }]
         delete: ${captured ? 'hard' : '{ books: hard }'}
         systems:
-          shop: { table: public.thing, ${captured ? '' : 'write: false, '}map: ${map} }
-          books: { table: public.thing, ${captured ? '' : 'capture: false, '}insert: { set: { made: "ours" } }, map: ${map} }
+          shop: { table: public.thing, ${captured ? '' : 'write: false, '}map: ${map({})} }
+          books: { table: public.thing, ${captured ? '' : 'capture: false, '}insert: { set: { made: "ours" } }, map: ${map(shortened)} }
 `;
 }
 
@@ -219,7 +225,8 @@ export function emptyRow(): Row {
 }
 
 function shape(system: CalmSystem): TableShape {
-  const columns = { ...CALM_COLUMNS, made: { kind: 'text', maxLength: null }, noted: { kind: 'int32' } } as const;
+  const name = { kind: 'text', maxLength: system === 'shop' ? 60 : SHORT_NAME } as const;
+  const columns = { ...CALM_COLUMNS, name, made: { kind: 'text', maxLength: null }, noted: { kind: 'int32' } } as const;
   return {
     system,
     entity: 'thing',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Row, Value } from '../../src/model/value.js';
-import { CALM_COLUMNS, CalmWorld, emptyRow, type CalmSystem } from '../support/calm-world.js';
+import { CALM_COLUMNS, CalmWorld, emptyRow, SHORT_NAME, type CalmSystem } from '../support/calm-world.js';
 import { CheckedQuietPath } from '../support/checked-quiet-path.js';
 import { Random } from '../simulation/random.js';
 
@@ -51,15 +51,20 @@ describe('usual changes, told to the quiet path and to the decision', () => {
         await world.close();
       }
       const mapped = (rows: ReadonlyMap<string, Row>) =>
-        new Map([...rows].map(([key, row]) => [key, Object.keys(CALM_COLUMNS).map((name) => row[name])]));
+        new Map([...rows].map(([key, row]) => [key, Object.keys(CALM_COLUMNS).map((name) => shown(name, row[name]!))]));
       expect(mapped(world.rows.books)).toEqual(mapped(world.rows.shop));
       expect(world.rows.shop.size).toBeGreaterThan(20);
       const quiet = CheckedQuietPath.counts.quiet - before.quiet;
       const left = CheckedQuietPath.counts.left - before.left;
-      expect(quiet / (quiet + left)).toBeGreaterThan(0.8);
+      expect(quiet / (quiet + left)).toBeGreaterThan(0.6);
     },
   );
 });
+
+/** A name in its short form. */
+function shown(name: string, value: Value): Value {
+  return name === 'name' && typeof value === 'string' ? value.slice(0, SHORT_NAME) : value;
+}
 
 function changed(row: Row | undefined, key: string, random: Random): Row {
   const now: Record<string, Value> = { ...emptyRow(), ...row, id: Number(key) };
