@@ -15,6 +15,14 @@ import type { EntityPlan, SyncPlan } from '../plan/plan.js';
  * images have the types of the configuration and of the catalogues.
  */
 export function stateSchema(plan: SyncPlan): AvroRecord {
+  let schema = schemas.get(plan);
+  if (schema === undefined) schemas.set(plan, (schema = schemaOf(plan)));
+  return schema;
+}
+
+const schemas = new WeakMap<SyncPlan, AvroRecord>();
+
+function schemaOf(plan: SyncPlan): AvroRecord {
   const state = schemaFile('state');
   const links = plan.entities.map(
     (entity): AvroField => ({

@@ -32,8 +32,13 @@ export class CheckedQuietPath {
   static async create(options: QuietOptions, context: TaskContext, plan: SyncPlan): Promise<CheckedQuietPath> {
     const { registry, topics } = context;
     const reader = new StreamReader(streamInputs(plan, topics), plan, registry);
-    const messages = await StreamMessages.register(context, plan);
-    const codec = await AvroStateCodec.register(registry, topics.state(plan.name), plan);
+    let written = writing.get(plan);
+    if (written === undefined) {
+      const messages = await StreamMessages.register(context, plan);
+      written = { messages, codec: await AvroStateCodec.register(registry, topics.state(plan.name), plan) };
+      writing.set(plan, written);
+    }
+    const { messages, codec } = written;
     // The plan that runs, whose `observe` may be another's.
     return new CheckedQuietPath({ ...options, plan }, new QuietPath({ ...options, plan }), reader, messages, codec);
   }
@@ -88,6 +93,9 @@ export class CheckedQuietPath {
     );
   }
 }
+
+/** By plan, as a simulated task is opened many times. */
+const writing = new WeakMap<SyncPlan, { readonly messages: StreamMessages; readonly codec: AvroStateCodec }>();
 
 function messagesOf({ outputs }: QuietDecision): Record<string, (Buffer | null)[][]> {
   const byTopic: Record<string, (Buffer | null)[][]> = {};
