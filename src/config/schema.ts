@@ -90,16 +90,16 @@ const systemSchema = z.discriminatedUnion('connector', [
 
 const limitsSchema = z
   .strictObject({
-    batchRecords: z.int().min(1).max(10_000).default(1000).meta({
+    batchRecords: z.int().min(1).max(10_000).default(3000).meta({
       description: 'Events or commands that a task takes for one transaction, at most.',
     }),
     batchBytes: sizeBytes
       .prefault('4MB')
       .meta({ description: 'Bytes that a source takes for one transaction, about.' }),
-    batchOutputs: z.int().min(1).max(100_000).default(4000).meta({
+    batchOutputs: z.int().min(1).max(100_000).default(8000).meta({
       description: 'Commands, records, decisions and holds that a stream task gathers before it commits, about.',
     }),
-    pendingCommands: z.int().min(1).max(100_000).default(4000).meta({
+    pendingCommands: z.int().min(1).max(100_000).default(9000).meta({
       description: 'Commands that a sink has read and not yet answered, at most.',
     }),
     answeredAhead: z.int().min(1).max(100_000).default(10_000).meta({

@@ -54,12 +54,12 @@ export interface TaskLimits {
 }
 
 export const TASK_LIMITS: TaskLimits = {
-  batchRecords: 1000,
+  batchRecords: 3000,
   batchBytes: 4 * 1024 * 1024,
-  batchOutputs: 4000,
+  batchOutputs: 8000,
   messageBytes: 1_000_000,
   idleWaitMs: 50,
-  pendingCommands: 4000,
+  pendingCommands: 9000,
   answeredAhead: 10_000,
   trimEveryMs: 30_000,
   changeRetentionMs: 7 * 24 * 3_600_000,
