@@ -36,7 +36,11 @@ type ChangeOfRow = Extract<SourceEvent, { kind: 'change' }>;
 
 /** The schema of a table's change topic: the envelope around the table's own row. */
 export function changeSchema(shape: TableShape): AvroRecord {
-  const row = rowSchema(shape);
+  return changeSchemaOf(rowSchema(shape));
+}
+
+/** The same around a row's schema. */
+export function changeSchemaOf(row: AvroRecord): AvroRecord {
   return withDefinitions(schemaFile('change'), [row, schemaFile('outcome'), schemaFile('assignment')]);
 }
 

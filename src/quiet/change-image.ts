@@ -1,5 +1,7 @@
 import { HEADER_BYTES } from '../avro/codec.js';
-import { schemaFile, type AvroRecord, type AvroSchema } from '../avro/schema.js';
+import { changeSchemaOf } from '../avro/change-codec.js';
+import { layoutOf } from '../avro/layout.js';
+import type { AvroRecord, AvroSchema } from '../avro/schema.js';
 import { RowLayout } from './row-layout.js';
 import { Skimmer } from './skimmer.js';
 
@@ -36,12 +38,10 @@ export class ChangeImage {
 
   /** Null for a schema of another version, whose fields may mean something else. */
   static of(schema: AvroSchema): ChangeImage | null {
-    const record = schema as AvroRecord;
-    const known = schemaFile('change').fields;
-    if (record.fields.length !== known.length) return null;
-    if (!known.every(({ name }, at) => record.fields[at]!.name === name)) return null;
-    const before = record.fields[1]!.type as readonly AvroSchema[];
-    return new ChangeImage(new RowLayout((before[1] as AvroRecord).fields));
+    const before = (schema as AvroRecord).fields.find(({ name }) => name === 'before')?.type;
+    const row = (before as readonly AvroSchema[] | undefined)?.[1] as AvroRecord | undefined;
+    if (row?.fields === undefined || layoutOf(schema) !== layoutOf(changeSchemaOf(row))) return null;
+    return new ChangeImage(new RowLayout(row.fields));
   }
 
   /**

@@ -115,6 +115,7 @@ export class LinkImage {
     if (!skimmer.isZero()) return false;
     this.deletionsStart = skimmer.pos;
     for (let count = skimmer.long(); count > 0; count = skimmer.long()) {
+      if (!skimmer.mayHave(count)) return false;
       for (; count > 0; count--) {
         skimmer.long();
         skimmer.skipText();
@@ -227,7 +228,9 @@ export class MemberImage {
     if (!this.hasSeen) return this.missingEnd - this.missingStart === 1 && from.isZero();
     // Told beside the canonical.
     if (from.isZero()) return false;
-    this.nulls = from.buf[from.pos]! >>> 1;
+    const { pos } = from;
+    this.nulls = from.long();
+    from.pos = pos;
     from.skipTexts();
     return true;
   }
@@ -237,11 +240,12 @@ export class MemberImage {
     this.agreedStart = from.pos;
     this.agreed = from.long();
     if (this.agreed === 0) return true;
+    if (!from.mayHave(this.agreed)) return false;
     for (let each = 0; each < this.agreed; each++) {
       from.skipText();
       from.pos = AGREED.walk(from.buf, from.pos, ONE);
     }
-    return this.agreed > 0 && from.isZero();
+    return from.isZero();
   }
 }
 
@@ -321,11 +325,11 @@ const ONE = new Int32Array(2);
 function skipAssignments(from: Skimmer): number {
   const count = from.long();
   if (count === 0) return 0;
+  if (!from.mayHave(count)) return count;
   for (let each = 0; each < count; each++) {
     from.skipText();
     from.pos = ASSIGNED.walk(from.buf, from.pos, ONE);
   }
-  // In several blocks: not written by us.
-  if (count < 0 || !from.isZero()) from.pos = Number.NaN;
+  if (!from.isZero()) from.pos = Number.NaN;
   return count;
 }

@@ -1,7 +1,9 @@
 import { HEADER_BYTES } from '../avro/codec.js';
-import { schemaFile, type AvroRecord, type AvroSchema } from '../avro/schema.js';
+import { layoutOf } from '../avro/layout.js';
+import { schemaFile, withDefinitions, type AvroSchema } from '../avro/schema.js';
 import { Skimmer } from './skimmer.js';
 
+const LAYOUT = layoutOf(withDefinitions(schemaFile('outcome'), [schemaFile('assignment')]));
 const UNCHANGED = 1;
 /** Behind the key: what was met, and all that is said of a failure. */
 const EMPTY_FIELDS = 7;
@@ -21,10 +23,7 @@ export class OutcomeImage {
 
   /** Null for a schema of another version. */
   static of(schema: AvroSchema): OutcomeImage | null {
-    const known = schemaFile('outcome').fields;
-    const { fields } = schema as AvroRecord;
-    if (fields.length !== known.length || !known.every(({ name }, at) => fields[at]!.name === name)) return null;
-    return new OutcomeImage();
+    return layoutOf(schema) === LAYOUT ? new OutcomeImage() : null;
   }
 
   /** False for any other outcome. */

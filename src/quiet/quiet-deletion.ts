@@ -1,5 +1,6 @@
 import { MAX_FORMER_KEYS, withKey } from '../decision/canonical.js';
 import { dayOf, entry } from '../decision/entries.js';
+import { SHARE } from '../decision/settle.js';
 import type { StateRecord, SyncRecord } from '../decision/state.js';
 import { BinaryReader } from '../state/binary/bytes.js';
 import type { ByteState } from '../state/contract.js';
@@ -15,8 +16,10 @@ import type { Teller, Told } from './told.js';
 
 const DELETE = avroText('delete');
 
-/** More deletions of one transaction than this are left to the decision, which takes them in shares. */
+/** More deletions of one transaction than this are left to the decision, which takes them in shares … */
 const MOST_DELETIONS = 50;
+/** … and so are those of links with so many bytes. */
+const MOST_BYTES = 1 << 20;
 
 /**
  * The usual deletion: a record that all systems agreed on is deleted in one, its transaction ends, and the commands that
@@ -80,14 +83,18 @@ export class QuietDeletion {
     const timeMicros = commitTimeMicros ?? sync.timeMicros;
     const transaction = this.text(change.buf, change.transactionStart);
     const ending = entry.ending(system.name, entity.name, transaction);
-    const keys = this.state.indexed(ending, { limit: MOST_DELETIONS });
-    if (keys.length === MOST_DELETIONS) return null;
+    const most = mostDeletions(entity);
+    const keys = this.state.indexed(ending, { limit: most });
+    if (keys.length === most) return null;
     const puts: QuietPut[] = [];
     const outputs: Told[] = [];
     let { lastCommand } = sync;
+    let read = 0;
     for (const key of keys) {
       const bytes = this.state.bytes(key);
       if (bytes === undefined || !entity.image.read(bytes)) return null;
+      read += bytes.length;
+      if (read > MOST_BYTES) return null;
       if (!this.isSettled(entity, system, change) || !this.isAlone(entity, key) || !this.hasRoom(bytes, system)) {
         return null;
       }
@@ -120,6 +127,8 @@ export class QuietDeletion {
     const { image } = entity;
     const { member } = system;
     const { buf } = image;
+    const { command, moves } = member;
+    if (command.linkMoves !== image.moves || command.memberMoves !== moves) return null;
     if (image.isPresent || !member.hasSeen || !isDeletion(buf, member) || !this.isAlone(entity, linkKey)) return null;
     if (!entity.systems.every((other) => other === system || isGone(other.member))) return null;
     if (!this.hasRoom(buf, system)) return null;
@@ -161,10 +170,10 @@ export class QuietDeletion {
 
   /** Nothing but the deletion has happened to the link, and everybody else is to delete it for good. */
   private isSettled({ image, index, systems }: QuietEntity, system: QuietSystem, change: ChangeImage): boolean {
-    const { ending } = system.member;
+    const { agreed, command, ending } = system.member;
     if (!image.isPresent || image.deletionsEnd - image.deletionsStart !== 1 || index.plan.children.length > 0)
       return false;
-    if (!system.index.reads || !ending.isThere || system.member.agreed > 0 || systems.length < 2) return false;
+    if (!system.index.reads || !ending.isThere || command.isThere || agreed > 0) return false;
     const { transactionStart, transactionEnd } = ending;
     const { buf } = change;
     if (!sameBytes(buf, change.transactionStart, change.transactionEnd, image.buf, transactionStart, transactionEnd)) {
@@ -319,6 +328,11 @@ export class QuietDeletion {
 }
 
 const DELETED = avroText('deleted');
+
+/** Each brings its link and its match values to be looked at again, of which a step of the decision does so many. */
+function mostDeletions({ index }: QuietEntity): number {
+  return Math.min(MOST_DELETIONS, Math.floor(SHARE.consequences / (index.plan.match.length + 1)));
+}
 
 function isDeletion(buf: Buffer, { command }: MemberImage): boolean {
   const { isThere, operationStart } = command;

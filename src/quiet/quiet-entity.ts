@@ -72,18 +72,25 @@ export function quietEntities(index: PlanIndex, stateSchemaId: number): Readonly
   const found = new Map<string, QuietEntity>();
   for (const [place, field] of fields.entries()) {
     const entity = index.entities.get(field.column!)!;
-    const { systems } = entity;
-    if (entity.references.length > 0) continue;
-    if ([...systems.values()].some((system) => system.plan.softDelete !== null || mapsConstant(system))) continue;
+    if (entity.references.length > 0 || entity.systems.size < 2 || ![...entity.systems.values()].every(isPlain))
+      continue;
     const image = new LinkImage(field, place, fields.length, stateSchemaId);
     found.set(entity.name, quietEntity(entity, image, plan.systems, field));
   }
   return found;
 }
 
-/** A column has a constant on insert, and a field's value from then on. */
-function mapsConstant({ plan, columns }: SystemIndex): boolean {
-  return columns.some(({ column }) => column in plan.insertSet);
+/** A number: an object's properties of such names come before all others. */
+const NUMBER = /^\d+$/;
+
+/**
+ * Without a flag for deleted records; each column of one field, and none of a constant beside it; no names that objects put
+ * in an order of their own.
+ */
+function isPlain({ plan, columns }: SystemIndex): boolean {
+  const names = [...columns.map(({ column }) => column), ...Object.keys(plan.insertSet)];
+  if (plan.softDelete !== null || new Set(names).size < names.length) return false;
+  return ![...names, ...columns.map(({ field }) => field), plan.system].some((name) => NUMBER.test(name));
 }
 
 function quietEntity(index: EntityIndex, image: LinkImage, numbers: readonly string[], field: AvroField): QuietEntity {
@@ -147,10 +154,15 @@ function quietColumn(
     place,
     field,
     group: groups.indexOf(mapped.group.name),
-    sameForm: row.signatures[place] === image.canonical.signatures[field],
+    sameForm: isSameForm(row.signatures[place]!, image.canonical.signatures[field]!),
     isFree: mapped.read && !mapped.inMatch && mapped.refersTo === null && mapped.group.fields.length === 1 && isWritten,
     fillsItself: shape !== undefined && !shape.nullable && shape.hasDefault,
   };
+}
+
+/** Of doubles, minus zero is written as zero. */
+function isSameForm(row: string, canonical: string): boolean {
+  return row === canonical && !row.includes('double');
 }
 
 /** As `snapshotEnded` of the decision says it. */

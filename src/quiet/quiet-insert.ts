@@ -130,13 +130,13 @@ export class QuietInsert {
         if (value !== null || !fillsItself) set.push([mapped.column, value]);
       }
       const row: Row = Object.fromEntries(set);
-      const isKnown = plan.shape.key.every((column) => (row[column] ?? null) !== null);
-      if (!isKnown && !plan.generatesKey) return null;
+      const hasKey = plan.shape.key.every((column) => (row[column] ?? null) !== null);
+      if (!hasKey && !plan.generatesKey) return null;
       targets.push({
         system,
         command: `${sync.birth}.${sync.lastCommand + targets.length + 1}`,
         set,
-        key: isKnown ? recordKey(row, plan.shape.key) : null,
+        key: hasKey ? recordKey(row, plan.shape.key) : null,
         match: matchesOf(entity, values, (field) => system.byField[field]?.mapped.write === true),
         absent: absentRows(entity, system, row),
       });

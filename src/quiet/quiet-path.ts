@@ -1,4 +1,6 @@
 import { HEADER_BYTES, type Decoder } from '../avro/codec.js';
+import { layoutOf } from '../avro/layout.js';
+import { schemaFile } from '../avro/schema.js';
 import { planIndex } from '../decision/plan-index.js';
 import { linkKey, syncRecord, type StateRecord, type SyncRecord } from '../decision/state.js';
 import type { LogRecord } from '../log/contract.js';
@@ -14,7 +16,7 @@ import { QuietDeletion } from './quiet-deletion.js';
 import { QuietInsert } from './quiet-insert.js';
 import { QuietUpdate } from './quiet-update.js';
 import { QuietMessages } from './quiet-writer.js';
-import { sameBytes } from './row-layout.js';
+import { sameBytes, skipLength } from './row-layout.js';
 import { avroText } from './skimmer.js';
 import { Teller, type QuietTopics } from './told.js';
 
@@ -53,6 +55,8 @@ export class QuietPath {
   private readonly sync: Buffer;
   private readonly places = new Map<string, Place>();
   private readonly outcomes = new Map<number, OutcomeImage | null>();
+  /** By schema, whether keys are what this version knows. */
+  private readonly keys = new Map<number, boolean>();
   private readonly reader = new BinaryReader();
   private readonly update: QuietUpdate;
   private readonly insert: QuietInsert;
@@ -94,6 +98,7 @@ export class QuietPath {
     const { operation } = change;
     if (operation === END) return this.deletion.end(entity, system, change, sync);
     if (key === null || operation > DELETE || change.hasAfter === (operation === DELETE)) return null;
+    if (!this.isKey(key)) return null;
     const { state } = this.options;
     if (change.commandStart !== 0) return this.ownWrite(entity, system, change, key, sync);
     const name = this.text(key, HEADER_BYTES);
@@ -155,6 +160,18 @@ export class QuietPath {
     return command.isThere && sameBytes(buf, start, end, bytes, command.idStart, command.idEnd);
   }
 
+  /** A key of the schema that this version knows, and nothing behind it. */
+  private isKey(key: Buffer): boolean {
+    if (key.length < HEADER_BYTES || key[0] !== 0) return false;
+    const id = key.readUInt32BE(1);
+    let isKnown = this.keys.get(id);
+    if (isKnown === undefined) {
+      isKnown = layoutOf(this.options.decoder.schema(id)) === KEY_LAYOUT;
+      this.keys.set(id, isKnown);
+    }
+    return isKnown && skipLength(key, HEADER_BYTES) === key.length;
+  }
+
   private text(buf: Buffer, at: number): string {
     this.reader.begin(buf, at);
     return this.reader.text();
@@ -197,3 +214,4 @@ export class QuietPath {
 }
 
 const ONE = { limit: 1 };
+const KEY_LAYOUT = layoutOf(schemaFile('key'));

@@ -101,6 +101,8 @@ export class QuietUpdate {
       if (to === from) continue;
       const { converter } = column.mapped;
       if (!column.isFree || converter.toField(to) !== to || converter.toColumn(to) !== to) return null;
+      // What the system shows in several ways: perhaps nothing has changed.
+      if (converter.comparable(from) !== from) return null;
       changed.push({ source: column, from, to });
     }
     return changed;

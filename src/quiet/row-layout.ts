@@ -93,8 +93,8 @@ export function sameBytes(
   otherEnd: number,
 ): boolean {
   if (end - start !== otherEnd - otherStart) return false;
-  for (let each = start, with_ = otherStart; each < end; each++, with_++) {
-    if (one[each] !== other[with_]) return false;
+  for (let each = start, at = otherStart; each < end; each++, at++) {
+    if (one[each] !== other[at]) return false;
   }
   return true;
 }

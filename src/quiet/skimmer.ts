@@ -1,7 +1,8 @@
 import { BinaryReader } from '../state/binary/bytes.js';
 import { skipLength } from './row-layout.js';
 
-/** Goes over a message's bytes without making values of them. Beyond their end everything is NaN, which no comparison passes. */
+/** Goes over a message's bytes without making values of them. Beyond their end its place is NaN, or behind
+ * them, which no comparison with the end passes. */
 export class Skimmer extends BinaryReader {
   /** An empty array or map, null, false, 0: one byte. */
   isZero(): boolean {
@@ -24,9 +25,16 @@ export class Skimmer extends BinaryReader {
   skipTexts(): void {
     const count = this.long();
     if (count === 0) return;
+    if (!this.mayHave(count)) return;
     for (let each = 0; each < count; each++) this.skipText();
-    // Written in blocks of another kind: not by us.
-    if (count < 0 || !this.isZero()) this.pos = Number.NaN;
+    if (!this.isZero()) this.pos = Number.NaN;
+  }
+
+  /** False, and beyond the end, for blocks of another kind than ours, and for more items than bytes. */
+  mayHave(count: number): boolean {
+    const may = count >= 0 && count <= this.buf.length - this.pos;
+    if (!may) this.pos = Number.NaN;
+    return may;
   }
 
   /** The text from here on is this one; goes past it. */

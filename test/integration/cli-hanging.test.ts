@@ -23,7 +23,8 @@ afterAll(async () => {
 const LEAVES_WITHIN_MS = 10_000;
 /** What SIGTERM is promised, and a little for a machine that is busy. */
 const CUT_SHORT_WITHIN_MS = LEAVES_WITHIN_MS + 2_000;
-const COPIED = 3_000;
+/** Several batches of each task. */
+const COPIED = 12_000;
 
 it('finishes the transactions in hand at SIGTERM while it copies thousands of records, and nothing is lost or doubled', async () => {
   const first = await spawnDuolog(pair.file, ['run'], env);

@@ -46,6 +46,40 @@ export const SHORT_NAME = 20;
 const FIELDS = `{ id: integer, name: "string?", amount: "decimal(12,2)?", count: "integer?", large: "integer?",
           ratio: "float?", open: "boolean?", day: "date?", time: "timestamp?", token: "uuid?", data: "bytes?", shape: "json?" }`;
 
+/** Another table than the usual one, in both systems. */
+export interface CalmTable {
+  /** As the configuration has them. */
+  readonly fields: string;
+  readonly maps: Partial<Readonly<Record<CalmSystem, string>>>;
+  readonly match: string;
+  readonly columns: Readonly<Record<string, ColumnType>>;
+}
+
+function configurationOf({ fields, maps, match }: CalmTable): string {
+  const systems = Object.entries(maps).map(
+    ([system, map]) => `          ${system}: { table: public.thing, map: ${map} }`,
+  );
+  return `${HEAD}
+    leading: [${Object.keys(maps).join(', ')}]
+    entities:
+      thing:
+        fields: ${fields}
+        match: ${match}
+        delete: hard
+        systems:
+${systems.join('\n')}
+`;
+}
+
+const HEAD = `
+prefix: calm
+kafka: { brokers: "x:1", schemaRegistry: "http://x" }
+systems:
+  shop: { connector: postgres, url: "postgres://x/a" }
+  books: { connector: postgres, url: "postgres://x/b" }
+syncs:
+  things:`;
+
 function configuration(captured: boolean): string {
   const map = (own: Readonly<Record<string, string>>) =>
     `{ ${Object.keys(CALM_COLUMNS)
@@ -53,14 +87,7 @@ function configuration(captured: boolean): string {
       .join(', ')} }`;
   // What does not fit is cut, so that the two sides show a long name each in its own way.
   const shortened = { name: '{ column: name, tooLong: truncate }' };
-  return `
-prefix: calm
-kafka: { brokers: "x:1", schemaRegistry: "http://x" }
-systems:
-  shop: { connector: postgres, url: "postgres://x/a" }
-  books: { connector: postgres, url: "postgres://x/b" }
-syncs:
-  things:
+  return `${HEAD}
     leading: [shop, books]
     entities:
       thing:
@@ -84,7 +111,7 @@ export class CalmWorld {
   private readonly decoder = new Decoder(this.registry);
   private readonly topics = new TopicNames('calm');
   private readonly folder = mkdtempSync(join(tmpdir(), 'duolog-calm-'));
-  private readonly shapes = { shop: shape('shop'), books: shape('books') };
+  private readonly shapes: Readonly<Record<CalmSystem, TableShape>>;
   private readonly changes = new Map<CalmSystem, ChangeEncoder>();
   private waiting: { readonly system: CalmSystem; readonly command: Command }[] = [];
   private task!: StreamTask;
@@ -93,10 +120,15 @@ export class CalmWorld {
   private outcomes!: OutcomeEncoder;
   private place = 0;
 
-  private constructor(private readonly captured: boolean) {}
+  private constructor(
+    private readonly captured: boolean,
+    private readonly table: CalmTable | null,
+  ) {
+    this.shapes = { shop: shape('shop', table), books: shape('books', table) };
+  }
 
-  static async open(captured: boolean): Promise<CalmWorld> {
-    const world = new CalmWorld(captured);
+  static async open(captured: boolean, table: CalmTable | null = null): Promise<CalmWorld> {
+    const world = new CalmWorld(captured, table);
     await world.start();
     return world;
   }
@@ -112,6 +144,20 @@ export class CalmWorld {
     const operation = row === null ? 'delete' : this.rows[system].has(key) ? 'update' : 'insert';
     this.change(system, operation, key, row, null);
     if (operation === 'delete') this.end(system, 'transaction');
+  }
+
+  /** Somebody deletes all these in one transaction. */
+  deleteAll(system: CalmSystem, keys: readonly string[]): void {
+    const transaction = String(this.place + 1);
+    for (const key of keys) this.change(system, 'delete', key, null, null, transaction);
+    this.end(system, 'transaction', transaction);
+  }
+
+  /** A change whose key is not what the registry says of it. */
+  tellUnderKey(key: Buffer, after: Row): void {
+    const facts = { kind: 'change' as const, operation: 'insert' as const, key: 'x', keyChange: null, before: null };
+    const event = { ...facts, after, unchanged: [], table: this.shapes.shop, ...this.next(), origin: null };
+    this.log.append(this.topics.change('shop', 'thing'), key, this.changes.get('shop')!.encode(event));
   }
 
   /** Until nothing is left to be decided, and every command has been carried out. */
@@ -141,10 +187,13 @@ export class CalmWorld {
     key: string,
     after: Row | null,
     origin: Origin | null,
+    transaction: string | null = null,
   ): void {
     this.keep(system, key, after);
     const facts = { kind: 'change' as const, operation, key, keyChange: null, before: null, after, unchanged: [] };
-    this.append(system, key, { ...facts, table: this.shapes[system], ...this.next(), origin });
+    const place = this.next();
+    const within = transaction ?? place.transaction;
+    this.append(system, key, { ...facts, table: this.shapes[system], ...place, transaction: within, origin });
   }
 
   private keep(system: CalmSystem, key: string, row: Row | null): void {
@@ -152,8 +201,11 @@ export class CalmWorld {
     else this.rows[system].set(key, row);
   }
 
-  private end(system: CalmSystem, end: 'snapshot-begin' | 'snapshot' | 'transaction'): void {
-    const transaction = String(this.place);
+  private end(
+    system: CalmSystem,
+    end: 'snapshot-begin' | 'snapshot' | 'transaction',
+    transaction = String(this.place),
+  ): void {
     this.append(system, null, { kind: 'end', table: this.shapes[system], end, ...this.next(), transaction });
   }
 
@@ -176,7 +228,8 @@ export class CalmWorld {
   }
 
   private async start(): Promise<void> {
-    const loaded = checkConfiguration(configuration(this.captured), 'calm.yaml', {});
+    const text = this.table === null ? configuration(this.captured) : configurationOf(this.table);
+    const loaded = checkConfiguration(text, 'calm.yaml', {});
     const compiled = compilePlans(loaded.configuration, Object.values(this.shapes));
     if (!compiled.ok) throw new Error(JSON.stringify(compiled.problems));
     const plan = compiled.plans[0]!;
@@ -224,9 +277,10 @@ export function emptyRow(): Row {
   return { made: null, noted: null };
 }
 
-function shape(system: CalmSystem): TableShape {
+function shape(system: CalmSystem, table: CalmTable | null): TableShape {
   const name = { kind: 'text', maxLength: system === 'shop' ? 60 : SHORT_NAME } as const;
-  const columns = { ...CALM_COLUMNS, name, made: { kind: 'text', maxLength: null }, noted: { kind: 'int32' } } as const;
+  const usual = { ...CALM_COLUMNS, name, made: { kind: 'text', maxLength: null }, noted: { kind: 'int32' } } as const;
+  const columns: Readonly<Record<string, ColumnType>> = table?.columns ?? usual;
   return {
     system,
     entity: 'thing',
