@@ -153,7 +153,7 @@ describe('what the quiet path leaves to the decision, or says as that does', () 
   });
 
   it('many deletions of records with many match values', async () => {
-    const names = [...'abcdefghijkl'];
+    const names = 'abcdefghijkl'.split('');
     const columns = Object.fromEntries([['id', ID], ...names.map((name) => [name, TEXT] as const)]);
     const map = `{ id: id, ${names.map((name) => `${name}: ${name}`).join(', ')} }`;
     const fields = `{ id: integer, ${names.map((name) => `${name}: "string?"`).join(', ')} }`;
