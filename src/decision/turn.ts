@@ -26,7 +26,7 @@ export interface WorkItem {
 }
 
 /** Events without a time of their own have the last one kept; it is kept no more often than this. */
-const TIME_STEP_MICROS = 60_000_000;
+export const TIME_STEP_MICROS = 60_000_000;
 
 /** More keys are asked for than wanted, since some links may have lost the entry in this turn. */
 const MAY_GO = 10;

@@ -11,7 +11,8 @@ const OPEN = avroText('open');
 
 /**
  * A link of the state as places in its bytes (schemas/state-link.avsc, as `LinkForm` writes it): of one whose life is
- * quiet, so that what is not there in the bytes is nothing.
+ * quiet, so that what is not there in the bytes is nothing. It shows one link at a time: places of the one before, its
+ * members and their commands are gone with the next reading.
  */
 export class LinkImage {
   readonly canonical: RowLayout;
@@ -243,7 +244,7 @@ export class MemberImage {
     if (!from.mayHave(this.agreed)) return false;
     for (let each = 0; each < this.agreed; each++) {
       from.skipText();
-      from.pos = AGREED.walk(from.buf, from.pos, ONE);
+      from.pos = VALUE.walk(from.buf, from.pos, ONE);
     }
     return from.isZero();
   }
@@ -317,9 +318,8 @@ export class CommandImage {
   }
 }
 
-/** Avro's forms of an assigned value, and of an agreed one that is no reference. */
-const ASSIGNED = new RowLayout([{ name: 'value', type: ['null', 'boolean', 'long', 'double', 'string'] }]);
-const AGREED = ASSIGNED;
+/** An assigned value, and an agreed one that is no reference. */
+const VALUE = new RowLayout([{ name: 'value', type: ['null', 'boolean', 'long', 'double', 'string'] }]);
 const ONE = new Int32Array(2);
 
 function skipAssignments(from: Skimmer): number {
@@ -328,7 +328,7 @@ function skipAssignments(from: Skimmer): number {
   if (!from.mayHave(count)) return count;
   for (let each = 0; each < count; each++) {
     from.skipText();
-    from.pos = ASSIGNED.walk(from.buf, from.pos, ONE);
+    from.pos = VALUE.walk(from.buf, from.pos, ONE);
   }
   if (!from.isZero()) from.pos = Number.NaN;
   return count;

@@ -1,3 +1,4 @@
+import { HEADER_BYTES } from '../avro/codec.js';
 import { entry } from '../decision/entries.js';
 import type { StateRecord, SyncRecord } from '../decision/state.js';
 import type { Value } from '../model/value.js';
@@ -7,7 +8,7 @@ import type { ChangeImage } from './change-image.js';
 import type { LinkImage } from './link-image.js';
 import { NO_ENTRIES, syncAfter, type QuietDecision } from './quiet-decision.js';
 import { knowsMapped, recordEntry, snapshotNumber, type QuietEntity, type QuietSystem } from './quiet-entity.js';
-import { ASSIGNED, HEADER, writeAtRest } from './quiet-update.js';
+import { ASSIGNED, writeAtRest } from './member-writer.js';
 import type { QuietMessages, QuietWriter } from './quiet-writer.js';
 import { sameBytes } from './row-layout.js';
 import { avroText } from './skimmer.js';
@@ -70,7 +71,7 @@ export class QuietConfirmation {
     if (!member.hasSeen || !sameBytes(key.buf, key.start, key.end, buf, member.keyStart, member.keyEnd)) return null;
     if (!this.hasWhatWasSet(image, system)) return null;
     const bytes = this.messages.make(image.schemaId, (to) => {
-      to.copy(buf, HEADER, member.keyEnd);
+      to.copy(buf, HEADER_BYTES, member.keyEnd);
       writeRow(to, buf, system, own);
       writeAtRest(to, buf, member, snapshotNumber(system, sync), sync.lastCommand);
       to.copy(buf, member.end, buf.length);
@@ -96,7 +97,7 @@ export class QuietConfirmation {
     const { buf } = image;
     if (!this.isAloneAndWhole(entity, system, linkKey)) return null;
     const bytes = this.messages.make(image.schemaId, (to) => {
-      to.copy(buf, HEADER, member.start);
+      to.copy(buf, HEADER_BYTES, member.start);
 
       to.byte(2);
       to.byte(2);
@@ -145,13 +146,13 @@ export class QuietConfirmation {
     }
     reader.begin(image.buf, command.idStart);
     if (this.state.indexed(entry.awaiting(reader.text()), ONE).length > 0) return false;
-    if (!this.isAlone(entity, linkKey, command.matchStart)) return false;
+    if (!this.hasMatchesAlone(entity, linkKey, command.matchStart)) return false;
     const { matchStart, matchEnd } = command;
     const isSame = sameBytes(image.buf, image.matchStart, image.matchEnd, image.buf, matchStart, matchEnd);
-    return isSame || this.isAlone(entity, linkKey, image.matchStart);
+    return isSame || this.hasMatchesAlone(entity, linkKey, image.matchStart);
   }
 
-  private isAlone({ name, image }: QuietEntity, linkKey: string, matchStart: number): boolean {
+  private hasMatchesAlone({ name, image }: QuietEntity, linkKey: string, matchStart: number): boolean {
     const { reader } = this;
     reader.begin(image.buf, matchStart);
     for (const match of reader.texts()) {

@@ -1,4 +1,5 @@
 import type { SyncRecord } from '../decision/state.js';
+import { TIME_STEP_MICROS } from '../decision/turn.js';
 import type { LogMessage } from '../log/contract.js';
 
 /** A link as it is from now on, and what that does to the index. */
@@ -23,9 +24,6 @@ export interface QuietDecision {
 }
 
 export const NO_ENTRIES: readonly string[] = Object.freeze([]);
-
-/** Events without a time of their own have the last one kept; it is kept no more often than this (`Turn.finish`). */
-const TIME_STEP_MICROS = 60_000_000;
 
 /** The sync record after an event; null where it is as it was. */
 export function syncAfter(

@@ -1,3 +1,4 @@
+import { HEADER_BYTES } from '../avro/codec.js';
 import { MAX_FORMER_KEYS, withKey } from '../decision/canonical.js';
 import { dayOf, entry } from '../decision/entries.js';
 import { SHARE } from '../decision/settle.js';
@@ -8,7 +9,7 @@ import type { ChangeImage } from './change-image.js';
 import type { MemberImage } from './link-image.js';
 import { NO_ENTRIES, syncAfter, type QuietDecision, type QuietPut } from './quiet-decision.js';
 import { allAtRest, isShared, recordEntry, type QuietEntity, type QuietSystem } from './quiet-entity.js';
-import { ASSIGNED, HEADER, writeKey } from './quiet-update.js';
+import { ASSIGNED, writeKey } from './member-writer.js';
 import type { QuietMessages, QuietWriter } from './quiet-writer.js';
 import { sameBytes } from './row-layout.js';
 import { avroText } from './skimmer.js';
@@ -50,7 +51,7 @@ export class QuietDeletion {
     const timeMicros = change.commitTimeMicros;
     if (timeMicros === null || !image.isPresent || !allAtRest(entity)) return null;
     const bytes = this.messages.make(image.schemaId, (to) => {
-      to.copy(buf, HEADER, member.start);
+      to.copy(buf, HEADER_BYTES, member.start);
       writeGone(to, member);
       to.copy(buf, member.matchStart, member.matchEnd);
       to.zeros(3);
@@ -135,7 +136,7 @@ export class QuietDeletion {
     const key = this.text(buf, member.keyStart);
     const former = this.texts(buf, member.formerStart);
     const bytes = this.messages.make(image.schemaId, (to) => {
-      to.copy(buf, HEADER, image.deletionsStart);
+      to.copy(buf, HEADER_BYTES, image.deletionsStart);
       // No deletions any more, no rewrites.
       to.zeros(2);
       to.copy(buf, image.movesStart, image.movesEnd);
@@ -202,7 +203,7 @@ export class QuietDeletion {
     const moves = image.moves + 1;
     const bytes = this.messages.make(image.schemaId, (to) => {
       let number = lastCommand;
-      to.copy(buf, HEADER, image.idEnd);
+      to.copy(buf, HEADER_BYTES, image.idEnd);
       to.piece(DELETED);
       to.copy(buf, image.existenceEnd, image.deletionsStart);
       to.long(1);

@@ -7,7 +7,7 @@ import type { ByteState } from '../state/contract.js';
 import type { ChangeImage } from './change-image.js';
 import { NO_ENTRIES, syncAfter, type QuietDecision } from './quiet-decision.js';
 import { recordEntry, snapshotNumber, type QuietEntity, type QuietSystem } from './quiet-entity.js';
-import { ASSIGNED } from './quiet-update.js';
+import { ASSIGNED } from './member-writer.js';
 import type { QuietMessages, QuietWriter } from './quiet-writer.js';
 import { avroText } from './skimmer.js';
 import type { Teller, Told } from './told.js';

@@ -1,3 +1,4 @@
+import { HEADER_BYTES } from '../avro/codec.js';
 import type { FieldValue } from '../decision/events.js';
 import type { SyncRecord } from '../decision/state.js';
 import type { Value } from '../model/value.js';
@@ -5,14 +6,12 @@ import { BinaryReader } from '../state/binary/bytes.js';
 import { ValueForm } from '../state/binary/values.js';
 import type { ChangeImage } from './change-image.js';
 import type { LinkImage } from './link-image.js';
+import { ASSIGNED, writeAtRest, writeKey } from './member-writer.js';
 import { NO_ENTRIES, syncAfter, type QuietDecision } from './quiet-decision.js';
 import { allAtRest, snapshotNumber, type QuietColumn, type QuietEntity, type QuietSystem } from './quiet-entity.js';
 import type { QuietMessages, QuietWriter } from './quiet-writer.js';
 import { sameBytes } from './row-layout.js';
 import type { Teller, Told } from './told.js';
-
-/** The unions of an assigned value, and of an agreed one (schemas/assignment.avsc, schemas/state-member.avsc). */
-export const ASSIGNED = new ValueForm(['null', 'boolean', 'long', 'double', 'string']);
 
 /** A field whose value an update changes. */
 interface ChangedField {
@@ -150,7 +149,7 @@ export class QuietUpdate {
     timeMicros: number,
   ): void {
     const { buf, canonical, fields, setters } = image;
-    to.copy(buf, HEADER, image.matchingEnd);
+    to.copy(buf, HEADER_BYTES, image.matchingEnd);
     for (let field = 0; field < canonical.length; field++) {
       const one = changed.find(({ source }) => source.field === field);
       if (one === undefined) to.copy(buf, fields[field]!, fields[field + 1]!);
@@ -186,11 +185,8 @@ export class QuietUpdate {
   }
 }
 
-/** Behind the header of a message. */
-export const HEADER = 5;
-
 /** The member of the system that was edited: its row is the canonical's but for columns that are not mapped. */
-export function writeEdited(
+function writeEdited(
   to: QuietWriter,
   buf: Buffer,
   { member, isMapped }: QuietSystem,
@@ -209,26 +205,6 @@ export function writeEdited(
   to.byte(2);
   to.zeros(1);
   writeAtRest(to, buf, member, snapshot, lastCommand);
-}
-
-/** What follows the row of a member at rest that has just moved. */
-export function writeAtRest(
-  to: QuietWriter,
-  buf: Buffer,
-  member: QuietSystem['member'],
-  snapshot: number,
-  lastCommand: number,
-): void {
-  to.long(member.moves + 1);
-  to.byte(0);
-  to.copy(buf, member.matchStart, member.matchEnd);
-  // No command in flight, no holds, not kept.
-  to.zeros(3);
-  to.copy(buf, member.formerStart, member.formerEnd);
-  to.byte(0);
-  to.long(snapshot);
-  to.long(lastCommand);
-  to.copy(buf, member.transactionStart, member.transactionEnd);
 }
 
 /** A member that is to be written: it shows the old values, knows where both met, and has a command in flight. */
@@ -291,11 +267,6 @@ function writeCommandInFlight(
   to.long(member.moves);
   to.long(linkMoves);
   to.byte(0);
-}
-
-export function writeKey(to: QuietWriter, buf: Buffer, start: number, end: number): void {
-  to.byte(2);
-  to.copy(buf, start, end);
 }
 
 function writeSet(to: QuietWriter, changed: Target['changed']): void {
