@@ -5,17 +5,18 @@ import type { QuietWriter } from './quiet-writer.js';
 /** The unions of an assigned value, and of an agreed one (schemas/assignment.avsc, schemas/state-member.avsc). */
 export const ASSIGNED = new ValueForm(['null', 'boolean', 'long', 'double', 'string']);
 
-/** What follows the row of a member at rest that has just moved. */
+/** What follows the row of a member at rest that has just moved; `shown` are its match values. */
 export function writeAtRest(
   to: QuietWriter,
   buf: Buffer,
   member: MemberImage,
+  shown: Pick<MemberImage, 'matchStart' | 'matchEnd'>,
   snapshot: number,
   lastCommand: number,
 ): void {
   to.long(member.moves + 1);
   to.byte(0);
-  to.copy(buf, member.matchStart, member.matchEnd);
+  to.copy(buf, shown.matchStart, shown.matchEnd);
   // No command in flight, no holds, not kept.
   to.zeros(3);
   to.copy(buf, member.formerStart, member.formerEnd);

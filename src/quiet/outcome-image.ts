@@ -1,9 +1,6 @@
 import { HEADER_BYTES } from '../avro/codec.js';
-import { layoutOf } from '../avro/layout.js';
-import { schemaFile, withDefinitions, type AvroSchema } from '../avro/schema.js';
 import { Skimmer } from './skimmer.js';
 
-const LAYOUT = layoutOf(withDefinitions(schemaFile('outcome'), [schemaFile('assignment')]));
 const UNCHANGED = 1;
 /** Behind the key: what was met, and all that is said of a failure. */
 const EMPTY_FIELDS = 7;
@@ -20,11 +17,6 @@ export class OutcomeImage {
   keyStart = 0;
   keyEnd = 0;
   private readonly skimmer = new Skimmer();
-
-  /** Null for a schema of another version. */
-  static of(schema: AvroSchema): OutcomeImage | null {
-    return layoutOf(schema) === LAYOUT ? new OutcomeImage() : null;
-  }
 
   /** False for any other outcome. */
   read(message: Buffer): boolean {

@@ -7,7 +7,14 @@ import type { ByteState } from '../state/contract.js';
 import type { ChangeImage } from './change-image.js';
 import type { LinkImage } from './link-image.js';
 import { NO_ENTRIES, syncAfter, type QuietDecision } from './quiet-decision.js';
-import { knowsMapped, recordEntry, snapshotNumber, type QuietEntity, type QuietSystem } from './quiet-entity.js';
+import {
+  isOfOneLink,
+  knowsMapped,
+  recordEntry,
+  snapshotNumber,
+  type QuietEntity,
+  type QuietSystem,
+} from './quiet-entity.js';
 import { ASSIGNED, writeAtRest } from './member-writer.js';
 import type { QuietMessages, QuietWriter } from './quiet-writer.js';
 import { sameBytes } from './row-layout.js';
@@ -33,6 +40,7 @@ export interface Confirming {
 export class QuietConfirmation {
   private readonly reader = new BinaryReader();
   private readonly assigned = new BinaryReader();
+  private readonly values = new BinaryReader();
 
   constructor(
     private readonly messages: QuietMessages,
@@ -73,7 +81,7 @@ export class QuietConfirmation {
     const bytes = this.messages.make(image.schemaId, (to) => {
       to.copy(buf, HEADER_BYTES, member.keyEnd);
       writeRow(to, buf, system, own);
-      writeAtRest(to, buf, member, snapshotNumber(system, sync), sync.lastCommand);
+      writeAtRest(to, buf, member, member, snapshotNumber(system, sync), sync.lastCommand);
       to.copy(buf, member.end, buf.length);
     });
     return {
@@ -98,21 +106,12 @@ export class QuietConfirmation {
     if (!this.isAloneAndWhole(entity, system, linkKey)) return null;
     const bytes = this.messages.make(image.schemaId, (to) => {
       to.copy(buf, HEADER_BYTES, member.start);
-
       to.byte(2);
       to.byte(2);
       to.copy(key.buf, key.start, key.end);
       writeRow(to, buf, system, own);
-      to.long(member.moves + 1);
-      to.byte(0);
       // It shows the match values with which it was inserted.
-      to.copy(buf, member.command.matchStart, member.command.matchEnd);
-      to.zeros(3);
-      to.copy(buf, member.formerStart, member.formerEnd);
-      to.byte(0);
-      to.long(snapshotNumber(system, sync));
-      to.long(sync.lastCommand);
-      to.copy(buf, member.transactionStart, member.end);
+      writeAtRest(to, buf, member, member.command, snapshotNumber(system, sync), sync.lastCommand);
       to.copy(buf, member.end, buf.length);
     });
     const link = buf.subarray(image.idStart, image.idEnd);
@@ -155,11 +154,7 @@ export class QuietConfirmation {
   private hasMatchesAlone({ name, image }: QuietEntity, linkKey: string, matchStart: number): boolean {
     const { reader } = this;
     reader.begin(image.buf, matchStart);
-    for (const match of reader.texts()) {
-      const keys = this.state.indexed(entry.value(name, match), TWO);
-      if (keys.length !== 1 || keys[0] !== linkKey) return false;
-    }
-    return true;
+    return reader.texts().every((match) => isOfOneLink(this.state, name, match, linkKey));
   }
 
   /**
@@ -199,8 +194,6 @@ export class QuietConfirmation {
     return canonical.forms[field]!.read(values) as Value;
   }
 
-  private readonly values = new BinaryReader();
-
   private showsCanonical(image: LinkImage, { columns }: QuietSystem, own: ChangeImage): boolean {
     const { buf, fields } = image;
     for (const { place, field, sameForm } of columns) {
@@ -216,7 +209,6 @@ export class QuietConfirmation {
 }
 
 const ONE = { limit: 1 };
-const TWO = { limit: 2 };
 
 function isOperation({ buf }: LinkImage, { member }: QuietSystem, operation: Buffer): boolean {
   const { operationStart } = member.command;
@@ -228,10 +220,10 @@ function isOperation({ buf }: LinkImage, { member }: QuietSystem, operation: Buf
  * not known.
  */
 function writeRow(to: QuietWriter, buf: Buffer, system: QuietSystem, own: ChangeImage | null): void {
-  const { constants, isMapped, member, untold } = system;
+  const { constants, byPlace, member, untold } = system;
   to.byte(2);
-  for (let place = 0; place < isMapped.length; place++) {
-    if (isMapped[place]) to.byte(0);
+  for (let place = 0; place < byPlace.length; place++) {
+    if (byPlace[place] !== null) to.byte(0);
     else if (own === null && !member.hasSeen) {
       member.row.forms[place]!.write(to, constants.find((one) => one.place === place)?.value ?? null);
     } else if (own === null) to.copy(buf, member.seen[place]!, member.seen[place + 1]!);

@@ -8,7 +8,7 @@ import type { ByteState } from '../state/contract.js';
 import type { ChangeImage } from './change-image.js';
 import type { MemberImage } from './link-image.js';
 import { NO_ENTRIES, syncAfter, type QuietDecision, type QuietPut } from './quiet-decision.js';
-import { allAtRest, isShared, recordEntry, type QuietEntity, type QuietSystem } from './quiet-entity.js';
+import { allAtRest, isOfOneLink, isShared, recordEntry, type QuietEntity, type QuietSystem } from './quiet-entity.js';
 import { ASSIGNED, writeKey } from './member-writer.js';
 import type { QuietMessages, QuietWriter } from './quiet-writer.js';
 import { sameBytes } from './row-layout.js';
@@ -278,11 +278,11 @@ export class QuietDeletion {
   }
 
   /** The whole row, which is the canonical's but for what is not mapped, and nothing missing in it. */
-  private writeRow(to: QuietWriter, { image }: QuietEntity, { member, columns }: QuietSystem): void {
+  private writeRow(to: QuietWriter, { image }: QuietEntity, { member, byPlace }: QuietSystem): void {
     const { buf, canonical, fields } = image;
     for (let place = 0; place < member.row.length; place++) {
-      const column = columns.find((one) => one.place === place);
-      if (column === undefined) to.copy(buf, member.seen[place]!, member.seen[place + 1]!);
+      const column = byPlace[place]!;
+      if (column === null) to.copy(buf, member.seen[place]!, member.seen[place + 1]!);
       else if (column.sameForm) to.copy(buf, fields[column.field]!, fields[column.field + 1]!);
       else {
         this.reader.begin(buf, fields[column.field]!);
@@ -295,22 +295,14 @@ export class QuietDeletion {
   /** No other link has to do with its match values. */
   private isAlone(entity: QuietEntity, linkKey: string): boolean {
     const { buf, matchStart } = entity.image;
-    for (const match of this.texts(buf, matchStart)) if (!this.isOnly(entity, linkKey, match)) return false;
-    for (const system of entity.systems) {
-      if (!system.member.isThere) continue;
-      for (const match of this.matches(buf, system)) if (!this.isOnly(entity, linkKey, match)) return false;
-    }
-    return true;
+    const isOurs = (match: string) => isOfOneLink(this.state, entity.name, match, linkKey);
+    if (!this.texts(buf, matchStart).every(isOurs)) return false;
+    return entity.systems.every((system) => !system.member.isThere || this.matches(buf, system).every(isOurs));
   }
 
   /** One more former key drives out none. */
   private hasRoom(buf: Buffer, { member }: QuietSystem): boolean {
     return this.texts(buf, member.formerStart).length < MAX_FORMER_KEYS;
-  }
-
-  private isOnly({ name }: QuietEntity, linkKey: string, match: string): boolean {
-    const keys = this.state.indexed(entry.value(name, match), { limit: 2 });
-    return keys.length === 0 || (keys.length === 1 && keys[0] === linkKey);
   }
 
   private matches(buf: Buffer, { member }: QuietSystem): readonly string[] {

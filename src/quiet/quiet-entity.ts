@@ -1,7 +1,8 @@
 import type { AvroField } from '../avro/schema.js';
 import { entry } from '../decision/entries.js';
 import type { EntityIndex, MappedColumn, PlanIndex, SystemIndex } from '../decision/plan-index.js';
-import type { SyncRecord } from '../decision/state.js';
+import type { StateRecord, SyncRecord } from '../decision/state.js';
+import type { State } from '../state/contract.js';
 import type { Value } from '../model/value.js';
 import { stateSchema } from '../state/state-schema.js';
 import { LinkImage, type MemberImage } from './link-image.js';
@@ -42,8 +43,8 @@ export interface QuietSystem {
   readonly columns: readonly QuietColumn[];
   /** By the place of a canonical field; null where it has none. */
   readonly byField: readonly (QuietColumn | null)[];
-  /** By the place in the row, whether the column is mapped. */
-  readonly isMapped: readonly boolean[];
+  /** By the place in the row; null where the column is not mapped. */
+  readonly byPlace: readonly (QuietColumn | null)[];
   /** Constants of an insert, none of them mapped, and the places of their columns in the row. */
   readonly constants: readonly QuietConstant[];
   /** As the state lists the columns of which nobody tells: neither mapped nor constants of an insert. */
@@ -99,12 +100,12 @@ function quietEntity(index: EntityIndex, image: LinkImage, numbers: readonly str
   const systems = image.members.map((member): QuietSystem => {
     const system = index.systems.get(member.system)!;
     const columns = system.columns.map((mapped) => quietColumn(index, system, mapped, image, member.row, groups));
-    const isMapped = member.row.names.map((name) => columns.some(({ mapped }) => mapped.column === name));
+    const byPlace = member.row.names.map((_, at) => columns.find(({ place }) => place === at) ?? null);
     const byField = image.canonical.names.map((_, at) => columns.find((column) => column.field === at) ?? null);
     const constants = Object.entries(system.plan.insertSet).map(
       ([column, value]): QuietConstant => ({ column, value, place: member.row.names.indexOf(column) }),
     );
-    const untold = member.row.names.filter((name, at) => !isMapped[at] && !(name in system.plan.insertSet));
+    const untold = member.row.names.filter((name, at) => byPlace[at] === null && !(name in system.plan.insertSet));
     return {
       index: system,
       name: system.system,
@@ -112,7 +113,7 @@ function quietEntity(index: EntityIndex, image: LinkImage, numbers: readonly str
       member,
       columns,
       byField,
-      isMapped,
+      byPlace,
       constants,
       untold: textList(untold),
     };
@@ -193,6 +194,13 @@ export function isShared(system: QuietSystem, buf: Buffer): boolean {
   for (const { place } of columns) if (buf[member.seen[place]!] !== 0) return false;
   return knowsMapped(buf, system);
 }
+
+/** No link but this one has to do with the match value. */
+export function isOfOneLink(state: State<StateRecord>, entity: string, match: string, linkKey: string): boolean {
+  return state.indexed(entry.value(entity, match), TWO).every((key) => key === linkKey);
+}
+
+const TWO = { limit: 2 };
 
 /** What is not known of the member's row is not mapped: of a target that is not captured. */
 export function knowsMapped(buf: Buffer, { member, untold, index }: QuietSystem): boolean {

@@ -249,7 +249,7 @@ function writeAssignments(to: QuietWriter, set: readonly (readonly [string, Valu
 /** The member of the system where the record came to be. */
 function writeNew(
   to: QuietWriter,
-  { isMapped }: QuietSystem,
+  { byPlace }: QuietSystem,
   change: ChangeImage,
   key: string,
   match: readonly string[],
@@ -259,8 +259,8 @@ function writeNew(
   to.byte(2);
   to.textOrNull(key);
   to.byte(2);
-  for (let column = 0; column < isMapped.length; column++) {
-    if (isMapped[column]) to.byte(0);
+  for (let column = 0; column < byPlace.length; column++) {
+    if (byPlace[column] !== null) to.byte(0);
     else to.copy(change.buf, change.after[column]!, change.after[column + 1]!);
   }
   to.zeros(1);

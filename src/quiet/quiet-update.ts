@@ -189,35 +189,35 @@ export class QuietUpdate {
 function writeEdited(
   to: QuietWriter,
   buf: Buffer,
-  { member, isMapped }: QuietSystem,
+  { member, byPlace }: QuietSystem,
   change: ChangeImage,
   snapshot: number,
   lastCommand: number,
 ): void {
   to.copy(buf, member.start, member.keyEnd);
   to.byte(2);
-  for (let column = 0; column < isMapped.length; column++) {
-    if (isMapped[column]) to.byte(0);
+  for (let column = 0; column < byPlace.length; column++) {
+    if (byPlace[column] !== null) to.byte(0);
     else to.copy(change.buf, change.after[column]!, change.after[column + 1]!);
   }
   // Nothing is missing, and nothing null that is not so in the canonical.
   to.zeros(1);
   to.byte(2);
   to.zeros(1);
-  writeAtRest(to, buf, member, snapshot, lastCommand);
+  writeAtRest(to, buf, member, member, snapshot, lastCommand);
 }
 
 /** A member that is to be written: it shows the old values, knows where both met, and has a command in flight. */
 function writeTarget(to: QuietWriter, image: LinkImage, target: Target, linkMoves: number): void {
   const { buf, fields } = image;
   const { system, changed } = target;
-  const { member, isMapped } = system;
+  const { member, byPlace } = system;
   to.copy(buf, member.start, member.keyEnd);
   to.byte(2);
   let nulls = 0;
-  for (let place = 0; place < isMapped.length; place++) {
-    const one = isMapped[place] ? changed.find(({ column }) => column.place === place) : undefined;
-    if (!isMapped[place]) to.copy(buf, member.seen[place]!, member.seen[place + 1]!);
+  for (let place = 0; place < byPlace.length; place++) {
+    const one = byPlace[place] !== null ? changed.find(({ column }) => column.place === place) : undefined;
+    if (byPlace[place] === null) to.copy(buf, member.seen[place]!, member.seen[place + 1]!);
     else if (one === undefined) to.byte(0);
     else if (one.column.sameForm) to.copy(buf, fields[one.column.field]!, fields[one.column.field + 1]!);
     else member.row.forms[place]!.write(to, one.from);

@@ -23,7 +23,7 @@ export interface StoreLimits {
   readonly cachedBytes: number;
 }
 
-/** More between two writings costs memory (8,000 records: 300 MB on a backlog) and saves no time that can be measured. */
+/** So many that most links are written once for a change and its outcome; more saves no time (bench/README.md). */
 export const STORE_LIMITS: StoreLimits = {
   flushTransactions: 50,
   flushRecords: 8000,

@@ -1,7 +1,7 @@
 import { Decoder, HEADER_BYTES } from '../avro/codec.js';
 import { commandOf, commandSchema } from '../avro/command-codec.js';
 import { doubleValue } from '../avro/integers.js';
-import { layoutOf } from '../avro/layout.js';
+import { KnownLayout } from '../avro/known-layout.js';
 import type { SchemaRegistry } from '../avro/registry.js';
 import type { Command } from '../connector/contract.js';
 import { DuologError } from '../errors/duolog-error.js';
@@ -10,7 +10,6 @@ import { BinaryReader } from '../state/binary/bytes.js';
 
 type Operation = Command['operation'];
 
-const LAYOUT = layoutOf(commandSchema());
 /** The symbols of schemas/command.avsc that this version knows, in their order. */
 const OPERATIONS: readonly Operation[] = ['insert', 'update', 'delete'];
 
@@ -21,11 +20,11 @@ const OPERATIONS: readonly Operation[] = ['insert', 'update', 'delete'];
 export class CommandReader {
   private readonly decoder: Decoder;
   private readonly form = new CommandForm();
-  /** Whether the form reads messages of a schema, by its id. */
-  private readonly isKnown = new Map<number, boolean>();
+  private readonly known: KnownLayout;
 
   constructor(registry: SchemaRegistry) {
     this.decoder = new Decoder(registry);
+    this.known = new KnownLayout(this.decoder, commandSchema());
   }
 
   /** Fetches the schemas of these messages. @throws DuologError SCHEMA_UNKNOWN, REGISTRY_UNREACHABLE. */
@@ -35,19 +34,7 @@ export class CommandReader {
 
   /** One that was prepared. @throws DuologError MESSAGE_UNREADABLE. */
   read(message: Buffer): Command {
-    if (message.length < HEADER_BYTES || message[0] !== 0 || !this.isOfKnownSchema(message.readUInt32BE(1))) {
-      return commandOf(this.decoder.decode(message));
-    }
-    return this.form.read(message);
-  }
-
-  private isOfKnownSchema(id: number): boolean {
-    let known = this.isKnown.get(id);
-    if (known === undefined) {
-      known = layoutOf(this.decoder.schema(id)) === LAYOUT;
-      this.isKnown.set(id, known);
-    }
-    return known;
+    return this.known.has(message) ? this.form.read(message) : commandOf(this.decoder.decode(message));
   }
 }
 
